@@ -1,0 +1,122 @@
+"""Owns messages as Kafka gave them, what decoding makes of them, and what it could not.
+
+Never copies a message's bytes and never decodes. Invariant: decoded rows stand in the order of their messages, each
+with the number of its message, so that a row's partition and offset are always known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from connector.core.offsets import OffsetRange, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+
+class Message(Protocol):
+    """One Kafka message, as the client library shows it."""
+
+    def topic(self) -> str | None: ...
+    def partition(self) -> int | None: ...
+    def offset(self) -> int | None: ...
+    def key(self) -> bytes | str | None: ...
+    def value(self) -> bytes | str | None: ...
+    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+    def timestamp(self) -> tuple[int, int]:
+        """Return (type, milliseconds since the epoch)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBatch:
+    """The messages of one topic from one poll.
+
+    `values`, `partitions` (int32) and `offsets` (int64) run parallel to `messages`; a tombstone's value is None.
+    The messages of one partition stand together, in offset order.
+    """
+
+    topic: str
+    messages: Sequence[Message]
+    values: list[bytes | None]
+    partitions: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def ranges(self) -> tuple[OffsetRange, ...]:
+        """The offset ranges these messages cover, one per partition."""
+        return tuple(OffsetRange(self.topic, r.partition, r.first, r.last + 1) for r in self._runs())
+
+    @classmethod
+    def of(cls, topic: str, messages: Sequence[Message]) -> MessageBatch:
+        """Read the columns off `messages` (all of `topic`) and group them by partition."""
+        count = len(messages)
+        partitions = np.fromiter((m.partition() for m in messages), np.int32, count)
+        if count and (np.diff(partitions) < 0).any():
+            order = np.argsort(partitions, kind="stable")
+            messages = [messages[i] for i in order.tolist()]
+            partitions = partitions[order]
+        offsets = np.fromiter((m.offset() for m in messages), np.int64, count)
+        values: list[bytes | None] = [m.value() for m in messages]  # type: ignore[misc]
+        return cls(topic, messages, values, partitions, offsets)
+
+    def _runs(self) -> list[_Span]:
+        if not len(self.partitions):
+            return []
+        bounds = np.flatnonzero(np.diff(self.partitions)) + 1
+        starts = [0, *bounds.tolist()]
+        ends = [*bounds.tolist(), len(self.partitions)]
+        return [
+            _Span(int(self.partitions[s]), int(self.offsets[s]), int(self.offsets[e - 1]))
+            for s, e in zip(starts, ends, strict=True)
+        ]
+
+
+class _Span(NamedTuple):
+    partition: int
+    first: int
+    last: int
+
+
+class Reject(NamedTuple):
+    """A message that cannot become a record. `reason` is one of a small set, fit for a metric label."""
+
+    message: Message
+    tp: TopicPartition
+    offset: int
+    reason: str
+    detail: str
+
+    @property
+    def range(self) -> OffsetRange:
+        """The one offset that is held until this reject stands in the dead-letter topic."""
+        return OffsetRange(*self.tp, self.offset, self.offset + 1)
+
+
+def reject(messages: MessageBatch, row: int, reason: str, detail: str) -> Reject:
+    """Return the reject of message number `row` of `messages`."""
+    tp = TopicPartition(messages.topic, int(messages.partitions[row]))
+    return Reject(messages.messages[row], tp, int(messages.offsets[row]), reason, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of one MessageBatch.
+
+    `batch` holds the records; `rows` (int64, ascending, as long as `batch`) the number of each record's message;
+    `tombstones` counts messages without a value; `nulled_dates` dates outside 1400 to 9999 that became null;
+    `cut` strings that were truncated by setting.
+    """
+
+    batch: pa.RecordBatch
+    rows: npt.NDArray[np.int64]
+    rejects: list[Reject] = field(default_factory=list)
+    tombstones: int = 0
+    nulled_dates: int = 0
+    cut: int = 0

@@ -1,0 +1,96 @@
+"""Owns the exception tree; never decides what to do about an error.
+
+Invariant: an error names the setting, topic, partition, offset, table or job it is about, and carries what its
+handler needs: the wait, the hint, the ids.
+
+    ConnectorError                      .hint: the next step for a person
+    ├── ConfigError                     .problems: everything wrong with the configuration
+    ├── SourceError                     Kafka says no for good: exit, and let the orchestrator restart us
+    ├── RegistryUnavailable             .wait: the schema registry may answer later; nothing is rejected
+    ├── SpoolFull                       the disk is full: pause, push, go on
+    └── CelonisError                    .status .request_id .operation .job_id
+        ├── CelonisUnreachable          no answer, so no effect is known: timeout, cut connection, 5xx
+        ├── CelonisThrottled            .wait: 429, 409 or 503: a state that heals by itself
+        ├── CelonisUnauthorized         401 after a refresh of the token
+        └── CelonisRefused              any other 4xx: retrying cannot help
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class ConnectorError(Exception):
+    """Base of all errors that this product raises on purpose."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ConfigError(ConnectorError):
+    """The configuration cannot be used. `problems` are lines of `path: what is wrong, and the fix`."""
+
+    def __init__(self, problems: list[str], *, source: str = "configuration") -> None:
+        self.problems = problems
+        lines = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} problem(s) in {source}:{lines}")
+
+
+class SourceError(ConnectorError):
+    """Kafka refuses for good: a fenced instance, a fatal client error, no authorization."""
+
+
+class RegistryUnavailable(ConnectorError):  # noqa: N818
+    """The schema registry gave no answer; ask again after `wait` seconds."""
+
+    def __init__(self, message: str, *, wait: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
+
+
+class SpoolFull(ConnectorError):  # noqa: N818
+    """A chunk could not be written to the spool directory."""
+
+
+class CelonisError(ConnectorError):
+    """The Data Push API did not do what was asked.
+
+    `status` is the HTTP status (0 where no answer came), `operation` the contract's name of the operation.
+    """
+
+    def __init__(
+        self, message: str, *, operation: str = "", status: int = 0, request_id: str = "", job_id: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+        self.status = status
+        self.request_id = request_id
+        self.job_id = job_id
+
+
+class CelonisUnreachable(CelonisError):  # noqa: N818
+    """No trustworthy answer: whether the operation took effect is unknown."""
+
+
+class CelonisThrottled(CelonisError):  # noqa: N818
+    """Not now. `wait` is the server's hint in seconds, or None: until the next full UTC hour."""
+
+    wait: float | None = None
+
+    def after(self, wait: float | None) -> Self:
+        """Return this error with the server's hint set."""
+        self.wait = wait
+        return self
+
+
+class CelonisUnauthorized(CelonisError):  # noqa: N818
+    """The credentials are not accepted, and a fresh token did not help."""
+
+
+class CelonisRefused(CelonisError):  # noqa: N818
+    """The request itself is wrong or forbidden: 400, 403, 404 and the like."""
