@@ -64,7 +64,14 @@ class CelonisError(ConnectorError):
     """
 
     def __init__(
-        self, message: str, *, operation: str = "", status: int = 0, request_id: str = "", job_id: str = "", hint: str = ""
+        self,
+        message: str,
+        *,
+        operation: str = "",
+        status: int = 0,
+        request_id: str = "",
+        job_id: str = "",
+        hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.operation = operation

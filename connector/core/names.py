@@ -1,7 +1,7 @@
 """Owns names of columns and tables as the platform can take them.
 
 Never looks at data. Invariant: names that go in together come out distinct when compared without case, the same
-input gives the same output in every process, and no name is ever refused.
+input gives the same output in every process, a name once given stays, and none is ever refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 _RESERVED = frozenset({"epoch", "_celonis_change_date"})
@@ -28,24 +28,22 @@ def safe_name(name: str) -> str:
     return safe if len(safe) <= MAX_NAME else _suffixed(safe, name)
 
 
-def safe_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the safe name of each of `names`, distinct without regard to case.
+def safe_names(names: Iterable[str], known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return `known` (original → safe) extended by `names`; what is known keeps its name.
 
-    Of several names that would fall together, one that is already safe keeps its own; every other gets a suffix made
-    from its original spelling, so that its column stays the same whatever else arrives, and in whatever order.
+    Of new names that fall together without regard to case, one that is already safe goes first, then the order
+    given; whoever comes later gets a suffix made from its original spelling.
     """
-    originals = list(dict.fromkeys(names))
-    groups: dict[str, list[str]] = {}
-    for name in originals:
-        groups.setdefault(safe_name(name).lower(), []).append(name)
-    return {name: _distinct(name, groups[safe_name(name).lower()]) for name in originals}
-
-
-def _distinct(name: str, rivals: list[str]) -> str:
-    safe = safe_name(name)
-    unchanged = sorted(rival for rival in rivals if rival == safe_name(rival))
-    owner = unchanged[0] if unchanged else sorted(rivals)[0]
-    return safe if name == owner else _suffixed(safe, name)
+    assigned = dict(known or {})
+    taken = {safe.lower() for safe in assigned.values()}
+    fresh = [name for name in dict.fromkeys(names) if name not in assigned]
+    for name in sorted(fresh, key=lambda name: name != safe_name(name)):
+        safe = safe_name(name)
+        if safe.lower() in taken:
+            safe = _suffixed(safe, name)
+        assigned[name] = safe
+        taken.add(safe.lower())
+    return assigned
 
 
 def _suffixed(safe: str, original: str) -> str:

@@ -1,0 +1,1 @@
+"""The edge to Celonis: the only importer of httpx and tenacity."""

@@ -1,0 +1,390 @@
+"""Owns the configuration: one YAML file plus environment become frozen, validated models.
+
+Never opens a connection and never logs a secret. Invariant: a Settings that exists is complete and consistent; where
+it cannot be, a ConfigError lists every problem at once, each with its path in the file and the fix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from connector.core.columns import MAX_LENGTH, ColumnType
+from connector.core.units import parse_bytes, parse_seconds
+from connector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str)]
+
+GIB = 1 << 30
+MAX_CHUNK = 1_000_000_000  # the platform's limit of one chunk, "1 GB at most"; ours is always under it
+_TOPIC_IN_TARGET = "{topic}"
+
+
+class Model(BaseModel):
+    """Frozen, closed: an unknown key is a problem, not a surprise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class Kafka(Model):
+    """Where the messages come from."""
+
+    brokers: str = Field(min_length=1)
+    """Bootstrap servers, `host:port` separated by commas."""
+    group: str = Field("kafka-celonis", min_length=1)
+    """Consumer group; its committed offsets are the only memory of what is done."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a group without committed offsets begins."""
+    instance_id: str | None = None
+    """Static membership: a name that is stable over restarts and unique in the group."""
+    dead_letter_topic: str | None = "kafka-celonis.dead-letters"
+    """Where rejected messages go; null counts and drops them."""
+    poll_messages: int = Field(10_000, ge=1, le=100_000)
+    """The most messages taken from the client at once."""
+    commit_interval: Seconds = 5.0
+    """How often offsets that moved without a push (rejects, gaps) are committed."""
+    properties: dict[str, str | int | float | bool] = {}
+    """Any librdkafka property: SASL, TLS, timeouts. What the connector itself relies on is refused."""
+
+    @field_validator("properties")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if ours := sorted(OWN_PROPERTIES & value.keys()):
+            raise ValueError(f"{', '.join(ours)}: set by the connector itself, remove it here")
+        return value
+
+
+OWN_PROPERTIES = frozenset({
+    "bootstrap.servers", "group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store",
+    "enable.partition.eof", "isolation.level", "partition.assignment.strategy", "auto.offset.reset",
+    "group.protocol", "on_commit", "error_cb", "stats_cb", "logger", "oauth_cb",
+})  # fmt: skip
+"""librdkafka properties whose value the promises rest on."""
+
+
+class BasicAuth(Model):
+    """User name and password (an API key and its secret)."""
+
+    username: str
+    """User name or API key."""
+    password: SecretStr
+    """Password or API secret."""
+
+
+class SchemaRegistry(Model):
+    """A Confluent-compatible schema registry."""
+
+    url: str = Field(pattern=r"^(https?|mock)://")
+    """Base URL; several separated by commas."""
+    basic_auth: BasicAuth | None = None
+    """HTTP basic authentication."""
+    bearer_token: SecretStr | None = None
+    """A static bearer token."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    timeout: Seconds = 10.0
+    """The longest wait for one answer."""
+
+
+class OAuth(Model):
+    """OAuth client credentials of a Celonis OAuth client."""
+
+    client_id: str
+    """Client id."""
+    client_secret: SecretStr
+    """Client secret."""
+    scope: str = "integration.data-pools:data_push"
+    """Scope to ask for."""
+
+
+class Auth(Model):
+    """Exactly one way to authenticate."""
+
+    app_key: SecretStr | None = None
+    """An application key; sent as `AppKey`."""
+    bearer: SecretStr | None = None
+    """A user API key or a token; sent as `Bearer`."""
+    oauth: OAuth | None = None
+    """OAuth client credentials; the token is refreshed ahead of its end."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [n for n in ("app_key", "bearer", "oauth") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(f"set exactly one of app_key, bearer, oauth (found: {', '.join(given) or 'none'})")
+        return self
+
+
+class Celonis(Model):
+    """Where the tables are."""
+
+    team_url: str = Field(pattern=r"^https?://[^/]+/?$")
+    """`https://<team>.<cluster>.celonis.cloud`."""
+    pool_id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    """UUID of the data pool."""
+    connection_id: str | None = None
+    """UUID of a data connection; without it tables are global to the pool."""
+    auth: Auth
+    """Credentials."""
+    api_prefix: Literal["/data-ingestion", "/integration"] = "/data-ingestion"
+    """Which of the two addresses of the API to use."""
+    pushes_per_hour: int = Field(240, ge=1, le=250)
+    """The most pushes in one UTC hour by this process; the whole team has 250."""
+    executes_in_flight: int = Field(1, ge=1, le=10)
+    """Jobs executing at once in the pool; more than one has been answered with 409."""
+    push_workers: int = Field(4, ge=1, le=32)
+    """Loads that are built and uploaded at the same time."""
+    finished_jobs: Literal["keep", "delete"] = "keep"
+    """What happens to a job that is DONE."""
+    request_timeout: Seconds = 60.0
+    """The longest wait for one answer."""
+    upload_timeout: Seconds = 900.0
+    """The longest time one chunk may take."""
+    job_timeout: Seconds = 7200.0
+    """The longest time a job may run before the table is halted."""
+    proxy: str | None = None
+    """An HTTP proxy, `http://host:port`."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+
+
+class Flush(Model):
+    """A table is flushed when the first of these is reached."""
+
+    records: int = Field(1_000_000, ge=1)
+    """Records in the buffer."""
+    bytes: Bytes = Field(GIB, ge=1)
+    """Bytes in the buffer, in memory and on disk."""
+    age: Seconds = Field(60.0, gt=0)
+    """Seconds since the first record of the buffer."""
+
+
+class ColumnSettings(Model):
+    """What is known of one column beforehand."""
+
+    type: ColumnType | None = None
+    """Type of the column; without it the type is inferred."""
+    length: int | None = Field(None, ge=1, le=MAX_LENGTH)
+    """Length of a STRING from the start; it still grows with the data."""
+    exclude: bool = False
+    """Leave this column out."""
+
+
+class TableDefaults(Model):
+    """Settings that every table may have; `defaults` sets them for all."""
+
+    format: Literal["avro", "json"] | None = None
+    """How message values are encoded."""
+    flush: Flush = Flush()
+    """When the table is flushed."""
+    decimals: Literal["double", "string"] = "double"
+    """What becomes of decimals, which the platform does not know."""
+    binary: Literal["base64", "hex"] = "base64"
+    """How bytes become text."""
+    long_strings: Literal["reject", "truncate"] = "reject"
+    """What becomes of strings over 65,000 bytes."""
+
+
+class Table(TableDefaults):
+    """Topics that go to one table, or to one each."""
+
+    format: Literal["avro", "json"]
+    """How message values are encoded."""
+    topics: list[str] = Field(min_length=1)
+    """Names, or regular expressions that begin with `^`."""
+    target: str = _TOPIC_IN_TARGET
+    """Name of the table; `{topic}` stands for the topic's name."""
+    keys: list[str] = []
+    """Columns whose values identify a row: the last record of a key wins. None: the Kafka coordinates are the key."""
+    append: bool = False
+    """Append without any key; a push that is repeated repeats its rows."""
+    columns: dict[str, ColumnSettings] = {}
+    """What is known of columns beforehand, by their final name."""
+
+    @field_validator("topics")
+    @classmethod
+    def _patterns_compile(cls, value: list[str]) -> list[str]:
+        for topic in value:
+            if topic.startswith("^"):
+                try:
+                    re.compile(topic)
+                except re.error as e:
+                    raise ValueError(f"{topic!r} is not a regular expression: {e}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _keys_or_append(self) -> Self:
+        if self.append and self.keys:
+            raise ValueError("append and keys exclude each other: remove one of them")
+        excluded = sorted(k for k in self.keys if k in self.columns and self.columns[k].exclude)
+        if excluded:
+            raise ValueError(f"key columns cannot be excluded: {', '.join(excluded)}")
+        return self
+
+
+class Spool(Model):
+    """Chunks on local disk, on their way to the platform."""
+
+    directory: Path = Path("spool")
+    """Where they are; emptied at start, since Kafka holds the truth."""
+    bytes: Bytes = Field(10 * GIB, ge=1 << 20)
+    """The most bytes on disk; reaching it pauses consumption."""
+    chunk_bytes: Bytes = Field(256 << 20, ge=1 << 16, lt=MAX_CHUNK)
+    """Size at which a chunk is closed; always under 1 GB."""
+
+
+class Memory(Model):
+    """Records that are not on disk yet."""
+
+    buffer_bytes: Bytes = Field(64 << 20, ge=1 << 20)
+    """The most bytes of all buffers in memory; the largest goes to disk first."""
+
+
+class Observe(Model):
+    """Probes, metrics and logs."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - probes and scrapes come from outside the pod
+    """Address that `/livez`, `/readyz` and `/metrics` listen on."""
+    port: int = Field(8080, ge=0, le=65535)
+    """Port of the same; 0 takes a free one."""
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """`auto`: text on a terminal, JSON otherwise."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe line that is written."""
+
+
+class Settings(Model):
+    """Everything the service needs to know."""
+
+    kafka: Kafka
+    """The source."""
+    schema_registry: SchemaRegistry | None = None
+    """Needed by tables in Avro."""
+    celonis: Celonis
+    """The target."""
+    defaults: TableDefaults = TableDefaults()
+    """Settings for all tables that do not set their own."""
+    tables: list[Table] = Field(min_length=1)
+    """What goes where."""
+    spool: Spool = Spool()
+    """Local disk."""
+    memory: Memory = Memory()
+    """Memory."""
+    observe: Observe = Observe()
+    """Probes, metrics and logs."""
+    drain_timeout: Seconds = 30.0
+    """The longest time between SIGTERM and the end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_into_tables(cls, data: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        if not (isinstance(data, dict) and isinstance(data.get("tables"), list)):
+            return data
+        defaults = data.get("defaults")
+        if not isinstance(defaults, dict):
+            return data
+        tables = [_merged(defaults, t) if isinstance(t, dict) else t for t in data["tables"]]
+        return {**data, "tables": tables}
+
+    @model_validator(mode="after")
+    def _registry_for_avro(self) -> Self:
+        if self.schema_registry is None and any(t.format == "avro" for t in self.tables):
+            raise ValueError("schema_registry is needed by tables with format avro: add schema_registry.url")
+        return self
+
+
+def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge by presence, one level deep: what a table sets itself stands, also 0 and null."""
+    result = {**defaults, **own}
+    if isinstance(defaults.get("flush"), dict) and isinstance(own.get("flush"), dict):
+        result["flush"] = {**defaults["flush"], **own["flush"]}
+    return result
+
+
+def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
+    """Read the file at `path`, fill in `${NAME}` and `${file:/path}`, and validate.
+
+    Raises:
+        ConfigError: with every problem found, each as `path.in.the.file: what is wrong, and the fix`.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError([f"cannot read {path}: {e.strerror}"], source=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ConfigError([f"not YAML: {e}"], source=str(path)) from None
+    return parse(data, env, source=str(path))
+
+
+def parse(data: Any, env: Mapping[str, str], *, source: str = "configuration") -> Settings:  # noqa: ANN401
+    """Validate what a YAML document holds; raises ConfigError like `load`."""
+    problems: list[str] = []
+    filled = _fill(data, env, "", problems)
+    if not isinstance(filled, dict):
+        raise ConfigError([f"the top level is {type(data).__name__}, not a mapping of settings"], source=source)
+    try:
+        settings = Settings.model_validate(filled)
+    except ValidationError as e:
+        problems += [_line(error) for error in e.errors(include_url=False, include_input=False)]
+    if problems:
+        raise ConfigError(problems, source=source)
+    return settings
+
+
+_PLACEHOLDER = re.compile(r"\$\{(file:)?([^}]*)\}")
+
+
+def _fill(node: Any, env: Mapping[str, str], path: str, problems: list[str]) -> Any:  # noqa: ANN401
+    """Return `node` with the placeholders of its strings replaced, adding to `problems` what is missing."""
+    if isinstance(node, dict):
+        return {k: _fill(v, env, f"{path}.{k}" if path else str(k), problems) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_fill(v, env, f"{path}[{i}]", problems) for i, v in enumerate(node)]
+    if not isinstance(node, str):
+        return node
+
+    def value(match: re.Match[str]) -> str:
+        is_file, name = match.groups()
+        if is_file:
+            try:
+                return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as e:
+                problems.append(f"{path}: cannot read the file {name} ({type(e).__name__}): mount it or fix the path")
+                return "unset"
+        if name not in env:
+            problems.append(f"{path}: the environment variable {name} is not set: set it or write the value here")
+            return "unset"
+        return env[name]
+
+    return _PLACEHOLDER.sub(value, node)
+
+
+def _line(error: ErrorDetails) -> str:
+    """Return one problem as `path: message`, without the value, which may be a secret."""
+    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error["loc"]).lstrip(".")
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "unknown setting: remove it or fix its spelling (kafka-celonis config schema lists all)"
+    elif error["type"] == "missing":
+        message = "required: add it"
+    return f"{path or 'top level'}: {message}"

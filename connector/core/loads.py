@@ -1,0 +1,159 @@
+"""Owns what a flush seals and what becomes of it: segment, chunk, load, and the outcomes of a push.
+
+Never reads a file. Invariant: everything here is immutable, so that one thread may hand it to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from connector.core.columns import TableSchema
+    from connector.core.flush import Trigger
+    from connector.core.offsets import OffsetRange, TopicPartition
+
+
+class Run(NamedTuple):
+    """`rows` records that stand together in a segment and come from one partition.
+
+    They may be fewer than the offsets in `range`: rejects, tombstones and gaps leave no record. `live` is False once
+    the partition was lost: its records are left out of the chunks.
+    """
+
+    range: OffsetRange
+    rows: int
+    live: bool = True
+
+    @property
+    def tp(self) -> TopicPartition:
+        """The partition these records come from."""
+        return self.range.tp
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One finished Parquet file of the spool, and where its rows come from; `runs` in row order."""
+
+    path: Path
+    schema: TableSchema
+    rows: int
+    size: int
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One Parquet file as it goes up: `rows` as the footer says, `size` in bytes, always under 1 GB."""
+
+    path: Path
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The platform's table that a load goes to; without `keys` its records are appended."""
+
+    table: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one flush seals. `opened_at` is when its first record came (monotonic seconds)."""
+
+    id: str
+    target: Target
+    schema: TableSchema
+    segments: tuple[Segment, ...]
+    ranges: tuple[OffsetRange, ...]
+    trigger: Trigger
+    opened_at: float
+
+    @property
+    def rows(self) -> int:
+        """The records in all segments, before the last one of each key is chosen."""
+        return sum(s.rows for s in self.segments)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all segments on disk."""
+        return sum(s.size for s in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The job exists, every chunk is up and verified; nothing has changed in the platform yet."""
+
+    load: Load
+    job_id: str
+    chunks: tuple[Chunk, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """No record of the load is left to push (all came from lost partitions): there is no job."""
+
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job ended DONE."""
+
+    load: Load
+    job_id: str
+    rows: int
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The platform said not now: come again after `wait` seconds (None: in the next hour).
+
+    `exhausted`: the hour's budget is gone, for every table.
+    """
+
+    load: Load
+    prepared: Prepared | None
+    wait: float | None
+    exhausted: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """The job ended ERROR or CANCELED, and this is what it said."""
+
+    load: Load
+    job_id: str
+    status: str
+    logs: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The push failed for good: `error` names the next step. `fatal`: the whole service cannot go on."""
+
+    load: Load
+    error: str
+    hint: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """No trustworthy answer; the push starts over after `wait` seconds with what is `prepared`, or with another job."""
+
+    load: Load
+    prepared: Prepared | None
+    wait: float
+    detail: str
+
+
+Receipt = Prepared | Empty | Done | Throttled | JobFailed | Broken | Doubtful

@@ -1,0 +1,1 @@
+"""Bytes to Arrow: one module a format, chosen by a table."""

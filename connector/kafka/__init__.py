@@ -1,0 +1,1 @@
+"""The edge to Kafka: the only importer of confluent_kafka."""

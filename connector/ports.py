@@ -1,0 +1,199 @@
+"""Owns the ports: what the pipeline needs of the world, as Protocols; the edges fit them without knowing them.
+
+Never holds code. Invariant: every method is called from the pipeline's thread, returns at once (`Source.poll`: within
+its timeout), and hands over immutable values only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from connector.core.columns import TableSchema
+    from connector.core.flush import Fill, Trigger
+    from connector.core.loads import Load, Prepared, Receipt
+    from connector.core.messages import Decoded, MessageBatch, Reject
+    from connector.core.offsets import OffsetRange, TopicPartition
+
+
+class Now(NamedTuple):
+    """One reading of both clocks, in seconds: `mono` for ages and waits, `utc` (since the epoch) for the hour."""
+
+    mono: float
+    utc: float
+
+
+class Assignments(Protocol):
+    """Who is told when partitions come and go; called from inside `Source.poll` and `Source.close`."""
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions are ours from now on; their position comes with their first message or end."""
+        ...
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions go to someone else when this returns; their offsets may still be committed."""
+        ...
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions are someone else's already."""
+        ...
+
+
+class Source(Protocol):
+    """The consumer: messages in, positions known, offsets out."""
+
+    @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The next offset to read of each partition that is ours and whose position is known."""
+        ...
+
+    @property
+    def assigned(self) -> Collection[TopicPartition]:
+        """The partitions that are ours."""
+        ...
+
+    def poll(self, timeout: float) -> Sequence[MessageBatch]:
+        """Return what has come within `timeout` seconds, one batch a topic; positions move past it.
+
+        Raises:
+            SourceError: Kafka refuses for good; leave, and let the orchestrator start us again.
+        """
+        ...
+
+    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions again from these offsets."""
+        ...
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Let exactly these partitions be paused, and all others flow."""
+        ...
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Commit next offsets synchronously; False when Kafka did not take them and they must be sent again."""
+        ...
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """Return the messages between position and end of each partition, where both are known."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Where rejects go."""
+
+    @property
+    def held(self) -> Iterable[OffsetRange]:
+        """The ranges of rejects that are not acknowledged yet."""
+        ...
+
+    def send(self, rejects: Sequence[Reject]) -> None:
+        """Hand rejects over; they are held until the dead-letter topic has acknowledged them."""
+        ...
+
+    def serve(self) -> None:
+        """Take acknowledgements in, and send again what failed."""
+        ...
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget what is held of partitions that are no longer ours."""
+        ...
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all is acknowledged, `timeout` seconds at most; False when something is still held."""
+        ...
+
+
+class Decoder(Protocol):
+    """Messages of one table into columns. Its schema only widens."""
+
+    @property
+    def schema(self) -> TableSchema:
+        """All columns seen so far."""
+        ...
+
+    def decode(self, messages: MessageBatch) -> Decoded:
+        """Return records in the Arrow schema of `self.schema`, and the rejects.
+
+        Raises:
+            RegistryUnavailable: nothing of these messages was taken in; offer them again later.
+        """
+        ...
+
+    def establish(self) -> None:
+        """Fix all types: the platform's table has these columns now."""
+        ...
+
+
+class Buffer(Protocol):
+    """The open records of one table, in memory and on local disk."""
+
+    @property
+    def fill(self) -> Fill:
+        """How full it is."""
+        ...
+
+    @property
+    def held(self) -> Iterable[OffsetRange]:
+        """The ranges whose records are here."""
+        ...
+
+    def add(self, messages: MessageBatch, decoded: Decoded, schema: TableSchema, now: float) -> None:
+        """Take the records of `messages` in.
+
+        Raises:
+            SpoolFull: nothing of it was taken in.
+        """
+        ...
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget the records of these partitions."""
+        ...
+
+    def flush(self, schema: TableSchema, trigger: Trigger) -> Load:
+        """Seal everything into a load, and begin anew.
+
+        Raises:
+            SpoolFull: the buffer is unchanged.
+        """
+        ...
+
+
+class Spool(Protocol):
+    """The local disk that buffers and loads share."""
+
+    def full(self) -> bool:
+        """Return whether consumption must pause until something is pushed."""
+        ...
+
+    def relieve(self) -> None:
+        """Write the largest buffers to disk until memory is under its limit."""
+        ...
+
+    def release(self, load: Load) -> None:
+        """Delete the files of a load that is done or given up."""
+        ...
+
+
+class Pusher(Protocol):
+    """Turns loads into jobs in its own threads; every request ends in exactly one receipt."""
+
+    def prepare(self, load: Load) -> None:
+        """Build the chunks, create a job, upload and verify: ends in Prepared, Empty, or a failure."""
+        ...
+
+    def apply(self, prepared: Prepared) -> None:
+        """Execute the job and wait for its end: ends in Done or a failure. Costs one push of the budget."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """Delete a job that will not be needed again; tells nobody how it went."""
+        ...
+
+    def finished(self) -> Sequence[Receipt]:
+        """Return the receipts that have come in since the last call."""
+        ...
