@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_LENGTH = 65_000  # the platform's longest VARCHAR
+COORDINATES = ("_kafka_topic", "_kafka_partition", "_kafka_offset")
+"""The columns that identify a record where nothing in it does: keys of a table that has none."""
 _STEPS = (80, 160, 320, 640, 1_280, 2_560, 5_120, 10_240, 20_480, 40_960, MAX_LENGTH)
 
 

@@ -7,6 +7,7 @@ with the number of its message, so that a row's partition and offset are always 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -52,12 +53,20 @@ class Message(Protocol):
         ...
 
 
+class Span(NamedTuple):
+    """The messages numbered `[first, stop)` of a batch: all of one partition, covering `range`."""
+
+    range: OffsetRange
+    first: int
+    stop: int
+
+
 @dataclass(frozen=True, slots=True)
 class MessageBatch:
     """The messages of one topic from one poll.
 
     `values`, `partitions` (int32) and `offsets` (int64) run parallel to `messages`; a tombstone's value is None.
-    The messages of one partition stand together, in offset order.
+    The messages of one partition stand together, in offset order; `spans` says where, one per partition.
     """
 
     topic: str
@@ -65,11 +74,12 @@ class MessageBatch:
     values: list[bytes | None]
     partitions: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
+    spans: tuple[Span, ...]
 
     @property
     def ranges(self) -> tuple[OffsetRange, ...]:
         """The offset ranges these messages cover, one per partition."""
-        return tuple(OffsetRange(self.topic, r.partition, r.first, r.last + 1) for r in self._runs())
+        return tuple(span.range for span in self.spans)
 
     @classmethod
     def of(cls, topic: str, messages: Sequence[Message]) -> MessageBatch:
@@ -82,24 +92,17 @@ class MessageBatch:
             partitions = partitions[order]
         offsets = np.fromiter((m.offset() for m in messages), np.int64, count)
         values: list[bytes | None] = [m.value() for m in messages]  # type: ignore[misc]
-        return cls(topic, messages, values, partitions, offsets)
-
-    def _runs(self) -> list[_Span]:
-        if not len(self.partitions):
-            return []
-        bounds = np.flatnonzero(np.diff(self.partitions)) + 1
-        starts = [0, *bounds.tolist()]
-        ends = [*bounds.tolist(), len(self.partitions)]
-        return [
-            _Span(int(self.partitions[s]), int(self.offsets[s]), int(self.offsets[e - 1]))
-            for s, e in zip(starts, ends, strict=True)
-        ]
+        return cls(topic, messages, values, partitions, offsets, _spans(topic, partitions, offsets))
 
 
-class _Span(NamedTuple):
-    partition: int
-    first: int
-    last: int
+def _spans(topic: str, partitions: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> tuple[Span, ...]:
+    if not len(partitions):
+        return ()
+    bounds = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(partitions)]
+    return tuple(
+        Span(OffsetRange(topic, int(partitions[i]), int(offsets[i]), int(offsets[j - 1]) + 1), i, j)
+        for i, j in pairwise(bounds)
+    )
 
 
 class Reject(NamedTuple):
