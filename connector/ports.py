@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from connector.core.loads import Load, Prepared, Receipt
     from connector.core.messages import Decoded, MessageBatch, Reject
     from connector.core.offsets import OffsetRange, TopicPartition
+    from connector.errors import RegistryUnavailable
 
 
 class Now(NamedTuple):
@@ -125,12 +126,15 @@ class Decoder(Protocol):
         ...
 
     def establish(self) -> None:
-        """Fix all types: the platform's table has these columns now."""
+        """Fix the types of all columns seen so far: a load goes out with them, and the platform never changes one."""
         ...
 
 
 class Buffer(Protocol):
-    """The open records of one table, in memory and on local disk."""
+    """The open records of one table, in memory and on local disk.
+
+    After SpoolFull the buffer is worth nothing: read `held` again, and `clear` it.
+    """
 
     @property
     def fill(self) -> Fill:
@@ -139,43 +143,85 @@ class Buffer(Protocol):
 
     @property
     def held(self) -> Iterable[OffsetRange]:
-        """The ranges whose records are here."""
+        """The ranges whose records are here, one per partition."""
         ...
 
     def add(self, messages: MessageBatch, decoded: Decoded, schema: TableSchema, now: float) -> None:
-        """Take the records of `messages` in.
+        """Take in the records of `messages`, which stand in `schema`; raises SpoolFull."""
+        ...
 
-        Raises:
-            SpoolFull: nothing of it was taken in.
-        """
+    def spill(self) -> None:
+        """Write what is in memory to disk; raises SpoolFull."""
         ...
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget the records of these partitions."""
         ...
 
-    def flush(self, schema: TableSchema, trigger: Trigger) -> Load:
-        """Seal everything into a load, and begin anew.
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
 
-        Raises:
-            SpoolFull: the buffer is unchanged.
-        """
+    def flush(self, schema: TableSchema, trigger: Trigger) -> Load:
+        """Seal everything into a load in `schema`, and begin anew; raises SpoolFull."""
         ...
 
 
 class Spool(Protocol):
     """The local disk that buffers and loads share."""
 
+    @property
+    def used(self) -> int:
+        """Bytes on disk."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes of records in memory."""
+        ...
+
     def full(self) -> bool:
         """Return whether consumption must pause until something is pushed."""
         ...
 
-    def relieve(self) -> None:
-        """Write the largest buffers to disk until memory is under its limit."""
+    def overflowing(self) -> Sequence[str]:
+        """Return the tables whose buffers must spill now, so that memory stays in its bounds."""
+        ...
+
+    def keep(self, load: Load) -> None:
+        """Count the files of a load until it is released."""
         ...
 
     def release(self, load: Load) -> None:
         """Delete the files of a load that is done or given up."""
+        ...
+
+    def remember(self, table: str, schema: TableSchema) -> None:
+        """Keep the columns that a table has on the platform, for the next start."""
+        ...
+
+
+class Observer(Protocol):
+    """Who counts and writes down what happens; never fails and never waits."""
+
+    def decoded(self, table: str, messages: MessageBatch, decoded: Decoded) -> None:
+        """Messages became records, rejects and tombstones."""
+        ...
+
+    def registry_away(self, topic: str, error: RegistryUnavailable) -> None:
+        """Messages of a topic wait for the schema registry."""
+        ...
+
+    def flushed(self, load: Load, now: float) -> None:
+        """A load was sealed at `now` (monotonic seconds)."""
+        ...
+
+    def settled(self, receipt: Receipt) -> None:
+        """A push moved on, or ended."""
+        ...
+
+    def halted(self, table: str, reason: str) -> None:
+        """A table stands still until a person acts."""
         ...
 
 

@@ -5,10 +5,11 @@ Never reads a file. Invariant: everything here is immutable, so that one thread 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from connector.core.columns import TableSchema
@@ -82,6 +83,15 @@ class Load:
     def size(self) -> int:
         """The bytes of all segments on disk."""
         return sum(s.size for s in self.segments)
+
+    def without(self, partitions: Collection[TopicPartition]) -> Load:
+        """Return this load without the records of `partitions`; their rows stay in the segments, but not live."""
+        segments = (
+            replace(s, runs=tuple(r._replace(live=r.live and r.tp not in partitions) for r in s.runs))
+            for s in self.segments
+        )
+        ranges = tuple(r for r in self.ranges if r.tp not in partitions)
+        return replace(self, segments=tuple(segments), ranges=ranges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,307 @@
+"""Owns the loop: messages become records, buffers become loads, loads become finished jobs, and offsets follow.
+
+OPEN THIS FIRST: `step` is the whole path of the data. One thread owns all state here; other threads see one immutable
+load and give back one immutable receipt, so there is no lock. Never reads a clock, sleeps, or touches the network
+except through its ports. Invariant: an offset is committed only when every message below it is in a job that reached
+DONE, or acknowledged by the dead-letter topic.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connector.core.flush import Trigger
+from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled
+from connector.core.offsets import safe_offsets
+from connector.errors import ConfigError, ConnectorError, RegistryUnavailable, SpoolFull
+from connector.sink import FAILURES_BEFORE_HALT, Push, Stage, TableSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from connector.core.budget import HourWindow
+    from connector.core.loads import Receipt
+    from connector.core.messages import MessageBatch
+    from connector.core.offsets import OffsetRange, TopicPartition
+    from connector.ports import DeadLetters, Now, Observer, Pusher, Source, Spool
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.1  # the longest a receipt waits for the loop
+THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the window's business
+SPOOL_RETRY_SECONDS = 5.0  # after the disk refused, before reading on
+
+
+class Pipeline:
+    """The loop over its ports. `sink_of` gives the table of a topic, `executing` how many jobs may execute at once."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        sink_of: Callable[[str], TableSink],
+        spool: Spool,
+        pusher: Pusher,
+        dead_letters: DeadLetters,
+        observer: Observer,
+        window: HourWindow,
+        executing: int = 1,
+        commit_interval: float = 5.0,
+        delete_finished_jobs: bool = False,
+    ) -> None:
+        self._source, self._spool, self._pusher = source, spool, pusher
+        self._dead_letters, self._observer = dead_letters, observer
+        self._sink_of = sink_of
+        self._executing = executing
+        self._commit_interval = commit_interval
+        self._delete_finished_jobs = delete_finished_jobs
+        self.window = window
+        self.sinks: dict[str, TableSink] = {}  # by table
+        self.unroutable: dict[str, str] = {}  # topics without a table of their own, and why
+        self._topics: dict[str, TableSink] = {}
+        self._stalled: dict[str, float] = {}  # topic → when the schema registry is asked again
+        self._disk_again_at = 0.0
+        self._commit_at = 0.0
+        self._done_jobs: list[str] = []
+        self._draining = False
+
+    def step(self, now: Now) -> None:
+        """Move everything once around.
+
+        Raises:
+            ConnectorError: the service cannot go on; whoever starts it again finds everything as it was committed.
+        """
+        for receipt in self._pusher.finished():  # 1 settle
+            self._settle(receipt, now)
+        for messages in self._source.poll(self._wait(now)):  # 2 consume, a batch at a time
+            self._take_in(messages, now)  # 3 decode in columns, buffer
+        self._spill(now)
+        for sink, trigger in self._due(now):  # 4 flush, push (other threads do the I/O)
+            self._flush(sink, trigger, now)
+        self._push(now)
+        self._source.pause(self.held_back(now))  # 5 hold back
+        self._commit(now)  # 6 commit
+
+    def drain(self) -> None:
+        """Read nothing more from the next step on, and push what is here whatever its age."""
+        self._draining = True
+
+    def drained(self, now: Now) -> bool:
+        """Return whether a draining pipeline has done what it can: all is committed, or the budget is spent."""
+        pushes = [s.push for s in self.sinks.values() if s.push]
+        if any(p.in_pusher for p in pushes) or any(self._dead_letters.held):
+            return False
+        return all(s.empty or s.halted for s in self.sinks.values()) or not self.window.left(now.utc)
+
+    # --- 1 settle ---------------------------------------------------------------------------------------------
+
+    def _settle(self, receipt: Receipt, now: Now) -> None:
+        sink = self.sinks[receipt.load.target.table]
+        push = sink.push
+        self._observer.settled(receipt)
+        if push is None:
+            raise ConnectorError(f"a receipt came for table {sink.table}, which has no load in flight")
+        match receipt:
+            case Prepared():
+                push.stage, push.prepared = Stage.PREPARED, receipt
+            case Empty():
+                self._release(sink, push)
+            case Done():
+                self._spool.remember(sink.table, receipt.load.schema)
+                self._done_jobs.append(receipt.job_id)
+                self._release(sink, push)
+                self._commit_at = now.mono
+            case Throttled():
+                if receipt.exhausted:
+                    self.window = self.window.close(now.utc, receipt.wait)
+                push.wait(now.mono + (receipt.wait or THROTTLED_SECONDS), receipt.prepared)
+            case Doubtful():
+                push.wait(now.mono + receipt.wait, receipt.prepared)
+            case JobFailed():
+                push.failures += 1
+                if push.failures >= FAILURES_BEFORE_HALT:
+                    self._halt(sink, push, f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}")
+                else:
+                    push.wait(now.mono, None)
+            case Broken():
+                if receipt.fatal:
+                    raise ConnectorError(receipt.error, hint=receipt.hint)
+                self._halt(sink, push, f"{receipt.error} ({receipt.hint})")
+
+    def _release(self, sink: TableSink, push: Push) -> None:
+        self._spool.release(push.load)
+        sink.push = None
+
+    def _halt(self, sink: TableSink, push: Push, reason: str) -> None:
+        """Stop one table: forget its records, stand again before the first of them, and read nothing more."""
+        self._source.seek(self._ours(sink.held))
+        self._release(sink, push)
+        sink.buffer.clear()
+        sink.halted = reason
+        self._observer.halted(sink.table, reason)
+
+    # --- 2, 3 consume, decode, buffer -------------------------------------------------------------------------
+
+    def _wait(self, now: Now) -> float:
+        return min(POLL_SECONDS, min((sink.wait(now.mono) for sink in self.sinks.values()), default=POLL_SECONDS))
+
+    def _take_in(self, messages: MessageBatch, now: Now) -> None:
+        sink = self._sink(messages.topic)
+        if not sink or sink.halted or self._draining or self._stalled.get(messages.topic, 0.0) > now.mono:
+            self._source.seek(self._ours(messages.ranges))
+            return
+        try:
+            decoded = sink.decoder.decode(messages)
+        except RegistryUnavailable as e:
+            self._stalled[messages.topic] = now.mono + e.wait
+            self._source.seek(self._ours(messages.ranges))
+            self._observer.registry_away(messages.topic, e)
+            return
+        self._observer.decoded(sink.table, messages, decoded)
+        try:
+            sink.buffer.add(messages, decoded, sink.decoder.schema, now.mono)
+        except SpoolFull as e:
+            self._read_again(sink, messages.ranges, e, now)
+            return
+        if decoded.rejects:
+            self._dead_letters.send(decoded.rejects)
+
+    def _sink(self, topic: str) -> TableSink | None:
+        if topic not in self._topics and topic not in self.unroutable:
+            try:
+                sink = self._topics[topic] = self._sink_of(topic)
+                self.sinks[sink.table] = sink
+            except ConfigError as e:
+                self.unroutable[topic] = str(e)
+                log.error("halted topic", topic=topic, reason=str(e))
+        return self._topics.get(topic)
+
+    def _spill(self, now: Now) -> None:
+        for table in self._spool.overflowing():
+            try:
+                self.sinks[table].buffer.spill()
+            except SpoolFull as e:
+                self._read_again(self.sinks[table], (), e, now)
+
+    def _read_again(self, sink: TableSink, more: Iterable[OffsetRange], error: SpoolFull, now: Now) -> None:
+        """Recover by recomputation: what the disk did not keep is forgotten here and read again later."""
+        again = self._ours(more)
+        again.update(self._ours(sink.buffer.held))
+        self._source.seek(again)
+        sink.buffer.clear()
+        self._disk_again_at = now.mono + SPOOL_RETRY_SECONDS
+        log.warning("lost buffer to the disk, reading its messages again", table=sink.table, error=str(error))
+
+    def _ours(self, ranges: Iterable[OffsetRange]) -> dict[TopicPartition, int]:
+        """Return the lowest start of each partition that is still ours."""
+        starts: dict[TopicPartition, int] = {}
+        for r in ranges:
+            if r.tp in self._source.positions:
+                starts[r.tp] = min(r.start, starts.get(r.tp, r.start))
+        return starts
+
+    # --- 4 flush, push ----------------------------------------------------------------------------------------
+
+    def _due(self, now: Now) -> Iterator[tuple[TableSink, Trigger]]:
+        idle = [s for s in self.sinks.values() if s.push is None and not s.halted and s.buffer.fill.records]
+        for sink in idle:
+            trigger = Trigger.DRAIN if self._draining else sink.due(now.mono)
+            if trigger:
+                yield sink, trigger
+        if idle and self._spool.full() and not any(s.push for s in self.sinks.values()):
+            yield max(idle, key=lambda s: s.buffer.fill.size), Trigger.SPOOL
+
+    def _flush(self, sink: TableSink, trigger: Trigger, now: Now) -> None:
+        try:
+            push = sink.flush(trigger)
+        except SpoolFull as e:
+            self._read_again(sink, (), e, now)
+            return
+        self._spool.keep(push.load)
+        self._observer.flushed(push.load, now.mono)
+        self._pusher.prepare(push.load)
+
+    def _push(self, now: Now) -> None:
+        """Move every push on that may move: start over what waited, and execute what is prepared and in budget."""
+        pushes = sorted((s.push for s in self.sinks.values() if s.push), key=lambda p: p.load.opened_at)
+        for push in pushes:
+            if push.stage is Stage.WAITING and push.retry_at <= now.mono:
+                push.stage = Stage.PREPARED if push.prepared else Stage.PREPARING
+                if push.stage is Stage.PREPARING:
+                    self._pusher.prepare(push.load)
+        running = sum(p.stage is Stage.APPLYING for p in pushes)
+        for push in pushes:
+            if push.stage is Stage.PREPARED and push.prepared and self._still_ours(push, push.prepared):
+                if running >= self._executing or not self.window.left(now.utc):
+                    continue
+                running += 1
+                self.window = self.window.take(now.utc)
+                push.stage = Stage.APPLYING
+                self._pusher.apply(push.prepared)
+
+    def _still_ours(self, push: Push, prepared: Prepared) -> bool:
+        """Decide, just before the execute: a load with a partition that was taken from us is built again without it."""
+        if not push.lost:
+            return True
+        self._pusher.forget(prepared.job_id)
+        push.load, push.prepared, push.stage = push.load.without(push.lost), None, Stage.PREPARING
+        push.lost = set()
+        self._pusher.prepare(push.load)
+        return False
+
+    # --- 5 hold back ------------------------------------------------------------------------------------------
+
+    def held_back(self, now: Now) -> dict[TopicPartition, str]:
+        """Return the partitions that must not flow now, and why."""
+        assigned = self._source.assigned
+        for reason, holds in (
+            ("draining", self._draining),
+            ("budget", not self.window.left(now.utc)),
+            ("spool", self._disk_again_at > now.mono or self._spool.full()),
+        ):
+            if holds:
+                return dict.fromkeys(assigned, reason)
+        topics = {topic: "registry" for topic, until in self._stalled.items() if until > now.mono}
+        topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
+        topics |= dict.fromkeys(self.unroutable, "halted")
+        return {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}
+
+    # --- 6 commit, and who owns what --------------------------------------------------------------------------
+
+    def _held(self) -> Iterator[Iterable[OffsetRange]]:
+        return chain((sink.held for sink in self.sinks.values()), (self._dead_letters.held,))
+
+    def _commit(self, now: Now) -> None:
+        self._dead_letters.serve()
+        if now.mono < self._commit_at:
+            return
+        self._commit_at = now.mono + self._commit_interval
+        if self._source.commit(safe_offsets(self._source.positions, self._held())):
+            jobs, self._done_jobs = self._done_jobs, []
+            if self._delete_finished_jobs:
+                for job_id in jobs:
+                    self._pusher.forget(job_id)
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Take note of new partitions; they are read from their committed offsets."""
+        log.info("assigned partitions", partitions=len(partitions), total=len(self._source.assigned))
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Commit what is safe of `partitions` while they are still ours, and forget the rest of them."""
+        safe = safe_offsets(self._source.positions, self._held())
+        self._source.commit({tp: safe[tp] for tp in partitions if tp in safe})
+        log.info("revoked partitions", partitions=len(partitions))
+        self._forget(partitions)
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget what is here of `partitions`: someone else reads them already."""
+        log.warning("lost partitions", partitions=len(partitions))
+        self._forget(partitions)
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        for sink in self.sinks.values():
+            sink.drop(set(partitions))
+        self._dead_letters.drop(partitions)

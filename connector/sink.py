@@ -1,0 +1,105 @@
+"""Owns one table on its way to the platform: its decoder, its buffer, and its one load in flight.
+
+Never talks to Kafka or to the platform, and never knows the budget. Invariant: at most one load is in flight, and
+`held` names every offset whose record is in the buffer or in that load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from connector.core.flush import FlushPolicy, Trigger
+    from connector.core.loads import Load, Prepared, Target
+    from connector.core.offsets import OffsetRange, TopicPartition
+    from connector.ports import Buffer, Decoder
+
+FAILURES_BEFORE_HALT = 2  # a job that failed is tried once more, as a new job
+
+
+class Stage(Enum):
+    """Where a push stands."""
+
+    PREPARING = auto()  # in the pusher: chunks, job, upload
+    PREPARED = auto()  # waits for the budget
+    APPLYING = auto()  # in the pusher: the job executes
+    WAITING = auto()  # for `retry_at`, then on with `prepared`, or from the start without it
+
+
+@dataclass(slots=True)
+class Push:
+    """What turns one load into a finished job. `lost`: partitions that were taken from us since the flush."""
+
+    load: Load
+    stage: Stage = Stage.PREPARING
+    prepared: Prepared | None = None
+    retry_at: float = 0.0
+    failures: int = 0
+    lost: set[TopicPartition] = field(default_factory=set)
+
+    @property
+    def in_pusher(self) -> bool:
+        """Whether a receipt is still to come."""
+        return self.stage in (Stage.PREPARING, Stage.APPLYING)
+
+    def wait(self, until: float, prepared: Prepared | None) -> None:
+        """Go on at `until` (monotonic seconds) with what is prepared, or from the start."""
+        self.stage, self.retry_at, self.prepared = Stage.WAITING, until, prepared
+
+
+@dataclass(slots=True)
+class TableSink:
+    """One table. `halted` says why nothing of it moves any more, and what to do."""
+
+    target: Target
+    decoder: Decoder
+    buffer: Buffer
+    policy: FlushPolicy
+    push: Push | None = None
+    halted: str | None = None
+
+    @property
+    def table(self) -> str:
+        """The name of the platform's table."""
+        return self.target.table
+
+    @property
+    def held(self) -> Iterable[OffsetRange]:
+        """The ranges whose records are here, in the buffer or in the load in flight."""
+        return chain(self.buffer.held, self.push.load.ranges if self.push else ())
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to push."""
+        return not self.buffer.fill.records and self.push is None
+
+    def due(self, now: float) -> Trigger | None:
+        """Return the reason to flush now, or None; a table with a load in flight waits for its end."""
+        return None if self.push or self.halted else self.policy.due(self.buffer.fill, now)
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until something falls due here."""
+        if self.push:
+            return max(0.0, self.push.retry_at - now) if self.push.stage is Stage.WAITING else float("inf")
+        return float("inf") if self.halted else self.policy.wait(self.buffer.fill, now)
+
+    def flush(self, trigger: Trigger) -> Push:
+        """Seal the buffer into a load, which is in flight from now on; raises SpoolFull.
+
+        The types of its columns are fixed here, not when the job is done: what comes next must fit the same table.
+        """
+        load = self.buffer.flush(self.decoder.schema, trigger)
+        self.decoder.establish()
+        self.push = Push(load)
+        return self.push
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget what the buffer holds of `partitions`, and note for the load in flight that they are gone."""
+        self.buffer.drop(partitions)
+        if self.push:
+            self.push.lost.update(partitions)

@@ -1,0 +1,121 @@
+"""Owns the spool directory and its limits: who may use it, how much of it is used, and what must go to disk next.
+
+Never decides what to push. Invariant: one process uses a directory, and what an earlier one left of records is gone,
+since Kafka holds the truth; what it learnt of table schemas stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from connector.core.columns import COORDINATES, TableSchema
+from connector.core.names import safe_name
+from connector.errors import ConfigError
+from connector.spool.buffer import TableBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.config import Memory
+    from connector.config import Spool as SpoolSettings
+    from connector.core.loads import Load, Target
+
+_SPARE_DISK = 64 << 20  # a disk is called full while this much is left: one row group more must always fit
+
+
+class DiskSpool:
+    """The spool of one process. Raises ConfigError when the directory cannot be used."""
+
+    def __init__(self, spool: SpoolSettings, memory: Memory) -> None:
+        self._limit, self._chunk_bytes, self._memory_limit = spool.bytes, spool.chunk_bytes, memory.buffer_bytes
+        self._directory = spool.directory
+        self._records = spool.directory / "records"
+        self._schemas = spool.directory / "schemas"
+        self._buffers: dict[str, TableBuffer] = {}
+        self._loads: dict[str, int] = {}
+        try:
+            self._schemas.mkdir(parents=True, exist_ok=True)
+            self._lock = (spool.directory / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(self._records, ignore_errors=True)
+            self._records.mkdir()
+        except BlockingIOError:
+            raise ConfigError(
+                [f"spool.directory: {spool.directory} is used by another process: give each its own"]
+            ) from None
+        except OSError as e:
+            raise ConfigError(
+                [f"spool.directory: cannot use {spool.directory}: {e.strerror}: mount a writable volume there"]
+            ) from None
+
+    def buffer(self, target: Target) -> TableBuffer:
+        """Return the buffer of a table; its files go to a directory of their own."""
+        if target.table not in self._buffers:
+            directory = self._records / f"{len(self._buffers)}-{safe_name(target.table)}"
+            directory.mkdir()
+            self._buffers[target.table] = TableBuffer(target, directory, self._chunk_bytes)
+        return self._buffers[target.table]
+
+    @property
+    def used(self) -> int:
+        """Bytes on disk: buffers, and loads that are not released."""
+        return sum(b.disk_bytes for b in self._buffers.values()) + sum(self._loads.values())
+
+    @property
+    def memory(self) -> int:
+        """Bytes of records in memory."""
+        return sum(b.pending_bytes for b in self._buffers.values())
+
+    def full(self) -> bool:
+        """Return whether the limit, or the disk itself, leaves no room for more."""
+        return self.used >= self._limit or shutil.disk_usage(self._directory).free < _SPARE_DISK
+
+    def overflowing(self) -> Sequence[str]:
+        """Return the tables to spill now: those with a full row group, then the largest until memory is in bounds."""
+        tables = [table for table, buffer in self._buffers.items() if buffer.must_spill]
+        excess = self.memory - sum(self._buffers[t].pending_bytes for t in tables) - self._memory_limit
+        if excess > 0:
+            for table in sorted(self._buffers, key=lambda t: -self._buffers[t].pending_bytes):
+                if excess <= 0:
+                    break
+                if table not in tables:
+                    tables.append(table)
+                    excess -= self._buffers[table].pending_bytes
+        return tables
+
+    def keep(self, load: Load) -> None:
+        """Count the files of a load until it is released.
+
+        A load whose last records of a key must be chosen may be written a second time.
+        """
+        rewritten = load.target.keys and load.target.keys != COORDINATES
+        self._loads[load.id] = load.size * (2 if rewritten else 1)
+
+    def release(self, load: Load) -> None:
+        """Delete the files of a load that is done or given up."""
+        self._loads.pop(load.id, None)
+        for segment in load.segments:
+            segment.path.unlink(missing_ok=True)
+            for chunk in segment.path.parent.glob(f"*.{load.id}.chunk.*"):
+                chunk.unlink(missing_ok=True)
+
+    def remember(self, table: str, schema: TableSchema) -> None:
+        """Keep the columns that a table has on the platform, for the next start."""
+        path = self._schemas / f"{safe_name(table)}.json"
+        fresh = path.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(schema.to_wire(table, ())), encoding="utf-8")
+            os.replace(fresh, path)  # noqa: PTH105 - the atomic one
+        except OSError:
+            fresh.unlink(missing_ok=True)  # the platform's own list of jobs is asked first anyway
+
+    def remembered(self, table: str) -> TableSchema | None:
+        """Return the columns kept by `remember`, or None."""
+        try:
+            return TableSchema.from_wire(json.loads((self._schemas / f"{safe_name(table)}.json").read_bytes()))
+        except (OSError, ValueError, KeyError):
+            return None
