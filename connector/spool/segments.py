@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 << 20  # so that one row group never makes a file outgrow the platform's limit
+_SAFE_PARQUET: dict[str, Any] = {
+    "compression": "snappy",
+    "data_page_version": "1.0",
+    "version": "2.6",
+    "use_dictionary": False,  # plain and snappy: half the CPU, and files of the same size
+    "write_statistics": False,  # nobody filters by them
+    "store_schema": False,
+}
 _NAME_LENGTH = 150  # file systems take 255 bytes; the rest is for the number and the ending
 
 
@@ -42,16 +50,11 @@ class ParquetFile:
         self.schema = schema
         with _disk_errors(self._path):
             self._sink = pa.OSFile(str(self._path), "wb")
-            self._writer = pq.ParquetWriter(
-                self._sink,
-                schema,
-                compression="snappy",
-                data_page_version="1.0",
-                version="2.6",
-                use_dictionary=False,  # plain and snappy: half the CPU, and files of the same size
-                write_statistics=False,  # nobody filters by them
-                store_schema=False,
-            )
+            try:
+                self._writer = pq.ParquetWriter(self._sink, schema, **_SAFE_PARQUET)
+            except OSError:
+                self._path.unlink()
+                raise
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from connector.core.columns import COORDINATES, TableSchema
 from connector.core.names import safe_name
@@ -19,6 +19,7 @@ from connector.spool.buffer import TableBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from connector.config import Memory
     from connector.config import Spool as SpoolSettings
@@ -39,8 +40,7 @@ class DiskSpool:
         self._loads: dict[str, int] = {}
         try:
             self._schemas.mkdir(parents=True, exist_ok=True)
-            self._lock = (spool.directory / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = _locked(spool.directory / "lock")
             shutil.rmtree(self._records, ignore_errors=True)
             self._records.mkdir()
         except BlockingIOError:
@@ -103,6 +103,13 @@ class DiskSpool:
             for chunk in segment.path.parent.glob(f"*.{load.id}.chunk.*"):
                 chunk.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Delete all records and let another process use the directory."""
+        for buffer in self._buffers.values():
+            buffer.clear()
+        shutil.rmtree(self._records, ignore_errors=True)
+        self._lock.close()
+
     def remember(self, table: str, schema: TableSchema) -> None:
         """Keep the columns that a table has on the platform, for the next start."""
         path = self._schemas / f"{safe_name(table)}.json"
@@ -119,3 +126,14 @@ class DiskSpool:
             return TableSchema.from_wire(json.loads((self._schemas / f"{safe_name(table)}.json").read_bytes()))
         except (OSError, ValueError, KeyError):
             return None
+
+
+def _locked(path: Path) -> TextIO:
+    """Return the open lock file at `path`; the lock lives as long as it is open. Raises BlockingIOError."""
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock

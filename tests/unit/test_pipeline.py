@@ -1,0 +1,437 @@
+"""The loop, stepped by hand with a manual clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from connector.config import Memory, Spool
+from connector.core.budget import HourWindow
+from connector.core.flush import FlushPolicy, Trigger
+from connector.core.loads import Broken, Doubtful, Empty, JobFailed, Target, Throttled
+from connector.core.offsets import TopicPartition
+from connector.errors import ConfigError, ConnectorError, RegistryUnavailable, SpoolFull
+from connector.pipeline import Pipeline
+from connector.ports import Now
+from connector.sink import TableSink
+from connector.spool.spool import DiskSpool
+from tests.fakes import FakeDeadLetters, FakeObserver, FakePusher, FakeSource, IntegerDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    Make = Callable[..., "Bench"]
+
+A0, A1, B0 = TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)
+
+
+class Bench:
+    """A pipeline over fakes and a real spool; tables are named after their topics."""
+
+    def __init__(
+        self,
+        path: Path,
+        log: Mapping[TopicPartition, Sequence[bytes | None]],
+        *,
+        records: int = 1000,
+        limit: int = 10,
+        delete: bool = False,
+        spool_bytes: int = 1 << 30,
+    ) -> None:
+        self.now = 1000.0
+        self.source = FakeSource(log)
+        self.pusher = FakePusher()
+        self.dead_letters = FakeDeadLetters()
+        self.observer = FakeObserver()
+        self.spool = DiskSpool(Spool(directory=path, bytes=spool_bytes, chunk_bytes=1 << 16), Memory())
+        self.policy = FlushPolicy(records, 1 << 30, 60.0)
+        self.pipeline = Pipeline(
+            source=self.source,
+            sink_of=self.sink_of,
+            spool=self.spool,
+            pusher=self.pusher,
+            dead_letters=self.dead_letters,
+            observer=self.observer,
+            window=HourWindow(limit),
+            delete_finished_jobs=delete,
+        )
+        self.source.own(*log)
+
+    def sink_of(self, topic: str) -> TableSink:
+        if topic == "nowhere":
+            raise ConfigError(["tables: no entry takes topic nowhere"])
+        target = Target(topic, ())
+        return TableSink(target, IntegerDecoder(), self.spool.buffer(target), self.policy)
+
+    def step(self, seconds: float = 0.0) -> None:
+        self.now += seconds
+        self.pipeline.step(Now(self.now, self.now))
+
+    def sink(self, table: str) -> TableSink:
+        return self.pipeline.sinks[table]
+
+    def decoder(self, table: str) -> IntegerDecoder:
+        decoder = self.sink(table).decoder
+        assert isinstance(decoder, IntegerDecoder)
+        return decoder
+
+    def files(self, path: Path) -> list[str]:
+        return sorted(p.name for p in (path / "records").rglob("*.*") if p.is_file())
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Return a maker of a bench, whose spool is closed at the end."""
+    made: list[Bench] = []
+
+    def make_bench(*args: Any, **settings: Any) -> Bench:
+        made.append(Bench(tmp_path, *args, **settings))
+        return made[-1]
+
+    yield make_bench
+    for bench in made:
+        bench.spool.close()
+
+
+@pytest.fixture
+def bench(make: Make) -> Bench:
+    return make({A0: [b"1"] * 5, A1: [b"2"] * 3, B0: [b"3"] * 4})
+
+
+def test_nothing_is_committed_before_the_job_is_done_and_everything_after_it(bench: Bench, tmp_path: Path) -> None:
+    bench.step()
+    bench.step(61)
+    assert bench.source.committed == {A0: 0, A1: 0, B0: 0}
+    assert [load.target.table for load in bench.pusher.to_prepare] == ["a", "b"]
+    bench.pusher.prepared()
+    bench.step()
+    assert len(bench.pusher.to_apply) == 1
+    bench.pusher.done()
+    bench.step()
+    assert bench.source.committed == {A0: 5, A1: 3, B0: 0}
+    bench.pusher.prepared()
+    bench.step()
+    bench.pusher.done()
+    bench.step()
+    assert bench.source.committed == {A0: 5, A1: 3, B0: 4}
+    assert bench.files(tmp_path) == []
+    assert bench.decoder("a").establishments == 1
+
+
+def test_a_load_is_flushed_by_age_of_its_first_record_and_says_why(bench: Bench) -> None:
+    bench.step()
+    bench.step(59)
+    assert not bench.pusher.to_prepare
+    bench.step(1)
+    assert {load.trigger for load in bench.pusher.to_prepare} == {Trigger.AGE}
+
+
+def test_a_load_is_flushed_by_the_number_of_records(make: Make) -> None:
+    bench = make({A0: [b"1"] * 5}, records=5)
+    bench.step()
+    assert bench.pusher.to_prepare[0].trigger is Trigger.RECORDS
+
+
+def test_one_load_of_a_table_is_in_flight(make: Make) -> None:
+    bench = make({A0: [b"1"] * 5}, records=5)
+    bench.step()
+    bench.source.log[A0] += [b"2"] * 5
+    bench.step()
+    assert len(bench.pusher.to_prepare) == 1
+    bench.pusher.prepared()
+    bench.step()
+    bench.pusher.done()
+    bench.step()
+    assert bench.source.committed == {A0: 5}
+    assert len(bench.pusher.to_prepare) == 1
+
+
+def test_one_job_executes_at_a_time(bench: Bench) -> None:
+    bench.step()
+    bench.step(61)
+    bench.pusher.prepared()
+    bench.pusher.prepared()
+    bench.step()
+    assert len(bench.pusher.to_apply) == 1
+    bench.pusher.done()
+    bench.step()
+    assert len(bench.pusher.to_apply) == 1
+
+
+def test_a_spent_hour_pauses_consumption_and_the_next_hour_resumes_it(make: Make) -> None:
+    bench = make({A0: [b"1"], B0: [b"1"]}, limit=1)
+    bench.now = 3600.0 * 5
+    bench.step()
+    bench.step(61)
+    bench.pusher.prepared()
+    bench.pusher.prepared()
+    bench.step()
+    assert bench.source.paused == {A0, B0}
+    bench.pusher.done()
+    bench.step()
+    assert not bench.pusher.to_apply
+    assert set(bench.pipeline.held_back(Now(bench.now, bench.now)).values()) == {"budget"}
+    bench.step(3600 - 62)
+    assert not bench.pusher.to_apply
+    bench.step(1)
+    assert bench.source.paused == {A0, B0}, "the one push of the new hour is spent at once"
+    assert len(bench.pusher.to_apply) == 1
+
+
+def test_a_throttled_execute_closes_the_hour_when_the_platform_says_it_is_gone(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.now = 7200.0
+    bench.step()
+    prepared = bench.pusher.prepared()
+    bench.step()
+    bench.pusher.to_apply.clear()
+    bench.pusher.receipts.append(Throttled(prepared.load, prepared, None, exhausted=True, detail="429"))
+    bench.step()
+    bench.step(3599)
+    assert not bench.pusher.to_apply
+    bench.step(1)
+    assert list(bench.pusher.to_apply) == [prepared], "the same job goes on, nothing is uploaded again"
+    assert not bench.pusher.to_prepare
+
+
+def test_a_conflict_is_tried_again_after_the_hint(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.step()
+    prepared = bench.pusher.prepared()
+    bench.step()
+    bench.pusher.to_apply.clear()
+    bench.pusher.receipts.append(Throttled(prepared.load, prepared, 7.0, exhausted=False, detail="409"))
+    bench.step()
+    bench.step(6.9)
+    assert not bench.pusher.to_apply
+    bench.step(0.2)
+    assert list(bench.pusher.to_apply) == [prepared]
+
+
+def test_a_push_in_doubt_before_its_execute_starts_over_with_another_job(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.step()
+    load = bench.pusher.to_prepare.popleft()
+    bench.pusher.receipts.append(Doubtful(load, None, 3.0, "no answer"))
+    bench.step()
+    bench.step(2)
+    assert not bench.pusher.to_prepare
+    bench.step(1.1)
+    assert list(bench.pusher.to_prepare) == [load]
+
+
+def test_a_failed_job_is_tried_once_more_then_its_table_halts_and_the_others_go_on(bench: Bench) -> None:
+    bench.step()
+    bench.step(61)
+    load_a, load_b = bench.pusher.to_prepare
+    bench.pusher.receipts.append(JobFailed(load_a, "job-1", "ERROR", ("type changed",)))
+    bench.step()
+    assert list(bench.pusher.to_prepare) == [load_a, load_b, load_a]
+    bench.pusher.receipts.append(JobFailed(load_a, "job-2", "ERROR", ("type changed",)))
+    bench.step()
+    assert bench.sink("a").halted == "job job-2 ended ERROR: type changed"
+    assert bench.source.paused == {A0, A1}
+    assert (bench.source.positions[A0], bench.source.positions[A1]) == (0, 0)
+    bench.pusher.to_prepare.remove(load_a)
+    bench.pusher.prepared()
+    bench.step()
+    bench.pusher.done()
+    bench.step()
+    assert bench.source.committed == {A0: 0, A1: 0, B0: 4}
+
+
+def test_a_broken_push_halts_its_table_with_the_hint(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.step()
+    load = bench.pusher.to_prepare.popleft()
+    bench.pusher.receipts.append(Broken(load, "403 on create", "grant the permission"))
+    bench.step()
+    assert bench.sink("a").halted == "403 on create (grant the permission)"
+    bench.step(100)
+    assert bench.source.committed.get(A0, 0) == 0
+    assert not bench.pusher.to_prepare
+
+
+def test_credentials_that_are_refused_end_the_service(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.step()
+    load = bench.pusher.to_prepare.popleft()
+    bench.pusher.receipts.append(Broken(load, "401 on create", "renew the key", fatal=True))
+    with pytest.raises(ConnectorError, match="renew the key"):
+        bench.step()
+
+
+def test_rejects_hold_their_offsets_until_the_dead_letter_topic_has_them(make: Make) -> None:
+    bench = make({A0: [b"1", b"x", b"3"]}, records=2)
+    bench.step()
+    bench.pusher.prepared()
+    bench.step()
+    bench.pusher.done()
+    bench.step()
+    assert [(r.offset, r.reason) for r in bench.dead_letters.sent] == [(1, "broken")]
+    assert bench.source.committed == {A0: 1}
+    bench.dead_letters.acknowledge()
+    bench.step(5)
+    assert bench.source.committed == {A0: 3}
+
+
+def test_tombstones_alone_are_committed_without_any_push(make: Make) -> None:
+    bench = make({A0: [None, None]})
+    bench.step()
+    bench.step(5)
+    assert bench.source.committed == {A0: 2}
+    assert not bench.pusher.to_prepare
+
+
+def test_a_silent_registry_holds_its_topic_only_and_loses_nothing(bench: Bench) -> None:
+    bench.step()
+    bench.decoder("a").away = RegistryUnavailable("no answer", wait=2.0)
+    bench.source.log[A0] += [b"9"]
+    bench.source.log[B0] += [b"9"]
+    bench.step()
+    assert bench.source.paused == {A0, A1}
+    assert (bench.source.positions[A0], bench.source.positions[B0]) == (5, 5)
+    bench.decoder("a").away = None
+    bench.step(2.1)
+    bench.step()
+    assert bench.source.positions[A0] == 6
+    assert bench.sink("a").buffer.fill.records == 9
+
+
+def test_a_topic_without_a_table_stands_still_and_the_others_flow(make: Make) -> None:
+    nowhere = TopicPartition("nowhere", 0)
+    bench = make({nowhere: [b"1"], A0: [b"1"]})
+    bench.step()
+    assert bench.source.paused == {nowhere}
+    assert bench.source.positions == {nowhere: 0, A0: 1}
+    assert "no entry takes topic nowhere" in bench.pipeline.unroutable["nowhere"]
+
+
+def test_a_revoked_partition_is_committed_as_far_as_it_is_safe_and_forgotten(bench: Bench) -> None:
+    bench.step()
+    bench.source.log[A1] += [None]
+    bench.step()
+    bench.pipeline.revoked([A1])
+    bench.source.disown(A1)
+    assert bench.source.committed[A1] == 0, "its records are not pushed yet"
+    bench.step(61)
+    load = bench.pusher.to_prepare[0]
+    assert [r.tp for r in load.ranges] == [A0]
+    assert [(r.tp, r.live) for s in load.segments for r in s.runs] == [(A0, True), (A1, False)]
+
+
+def test_a_lost_partition_is_never_committed(make: Make) -> None:
+    bench = make({A0: [b"1"], A1: [None]})
+    bench.step()
+    bench.pipeline.lost([A1])
+    bench.source.disown(A1)
+    bench.step(5)
+    assert A1 not in bench.source.commits[-1]
+
+
+def test_a_prepared_load_is_built_again_when_a_partition_of_it_was_lost(bench: Bench) -> None:
+    bench.step()
+    bench.step(61)
+    prepared = bench.pusher.prepared()
+    bench.pipeline.lost([A0])
+    bench.source.disown(A0)
+    bench.step()
+    assert bench.pusher.forgotten == [prepared.job_id]
+    assert not bench.pusher.to_apply
+    again = bench.pusher.to_prepare[-1]
+    assert [r.tp for r in again.ranges] == [A1]
+    bench.pusher.to_prepare.rotate(1)
+    bench.pusher.prepared()
+    bench.step()
+    assert bench.pusher.to_apply[0].load == again
+
+
+def test_a_load_of_which_nothing_is_left_needs_no_job(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.step()
+    bench.pusher.receipts.append(Empty(bench.pusher.to_prepare.popleft()))
+    bench.step()
+    assert bench.sink("a").empty
+    assert bench.pipeline.window.left(bench.now) == 10
+
+
+def test_finished_jobs_are_deleted_only_after_their_offsets_are_committed(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1, delete=True)
+    bench.step()
+    bench.pusher.prepared()
+    bench.step()
+    bench.pusher.done()
+    bench.source.accepts_commits = False
+    bench.step()
+    assert bench.pusher.forgotten == []
+    bench.source.accepts_commits = True
+    bench.step(5)
+    assert bench.pusher.forgotten == ["job-1"]
+
+
+def test_a_full_spool_pauses_consumption_and_pushes_the_largest_table(make: Make) -> None:
+    bench = make({A0: [b"1"] * 10, B0: []}, spool_bytes=1 << 20)
+    bench.source.log[B0] = [b"%d" % (i * 7919**4 % 10**18) for i in range(150_000)]
+    bench.source.batch = 150_000
+    bench.policy = FlushPolicy(10**9, 1 << 40, 1e9)
+    bench.step()
+    assert [(load.target.table, load.trigger) for load in bench.pusher.to_prepare] == [("b", Trigger.SPOOL)]
+    assert bench.source.paused == {A0, B0}
+    position = bench.source.positions[B0]
+    bench.step()
+    assert bench.source.positions[B0] == position
+    bench.pusher.prepared()
+    bench.step()
+    bench.pusher.done()
+    bench.step()
+    assert bench.source.paused == set()
+
+
+def test_a_buffer_that_the_disk_did_not_keep_is_read_again(make: Make) -> None:
+    bench = make({A0: [b"1", b"2"], B0: [b"3"]})
+    bench.step()
+    buffer = bench.sink("a").buffer
+    spill = buffer.flush
+
+    def full(*_: object) -> object:
+        raise SpoolFull("no space left on device")
+
+    buffer.flush = full  # type: ignore[method-assign, assignment]
+    bench.step(61)
+    assert bench.source.positions == {A0: 0, B0: 1}
+    assert bench.source.paused == {A0, B0}
+    buffer.flush = spill  # type: ignore[method-assign]
+    bench.step(5.1)
+    bench.step()
+    assert bench.sink("a").buffer.fill.records == 2
+
+
+def test_draining_pushes_what_is_here_reads_nothing_more_and_ends(bench: Bench) -> None:
+    bench.step()
+    bench.pipeline.drain()
+    bench.source.log[A0] += [b"9"]
+    bench.step()
+    assert [load.trigger for load in bench.pusher.to_prepare] == [Trigger.DRAIN, Trigger.DRAIN]
+    now = Now(bench.now, bench.now)
+    for _ in range(2):
+        assert not bench.pipeline.drained(now)
+        bench.pusher.prepared()
+        bench.step()
+        bench.pusher.done()
+        bench.step()
+    assert bench.pipeline.drained(now)
+    assert bench.source.committed == {A0: 5, A1: 3, B0: 4}
+
+
+def test_draining_without_budget_ends_at_once(make: Make) -> None:
+    bench = make({A0: [b"1"]}, limit=1)
+    bench.step()
+    bench.pipeline.window = bench.pipeline.window.take(bench.now)
+    bench.pipeline.drain()
+    bench.step()
+    bench.pusher.prepared()
+    bench.step()
+    assert bench.pipeline.drained(Now(bench.now, bench.now))
+    assert bench.source.committed == {A0: 0}
