@@ -7,6 +7,7 @@ handler needs: the wait, the hint, the ids.
     ├── ConfigError                     .problems: everything wrong with the configuration
     ├── SourceError                     Kafka says no for good: exit, and let the orchestrator restart us
     ├── RegistryUnavailable             .wait: the schema registry may answer later; nothing is rejected
+    ├── UnknownSchema                   the schema registry has no schema with this id
     ├── SpoolFull                       the disk is full: pause, push, go on
     └── CelonisError                    .status .request_id .operation .job_id
         ├── CelonisUnreachable          no answer, so no effect is known: timeout, cut connection, 5xx
@@ -51,6 +52,10 @@ class RegistryUnavailable(ConnectorError):  # noqa: N818
     def __init__(self, message: str, *, wait: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.wait = wait
+
+
+class UnknownSchema(ConnectorError):  # noqa: N818
+    """The schema registry says that no schema has this id."""
 
 
 class SpoolFull(ConnectorError):  # noqa: N818

@@ -107,6 +107,12 @@ class TableSchema:
         """Return this schema with every type fixed: the platform's table exists with these columns now."""
         return TableSchema(tuple(replace(c, established=True) for c in self.columns))
 
+    def stands_like(self, other: TableSchema) -> bool:
+        """Return whether batches of both have the same columns, in the same types and order."""
+        if self is other:
+            return True
+        return [(c.name, c.type) for c in self.columns] == [(c.name, c.type) for c in other.columns]
+
     def arrow(self) -> pa.Schema:
         """Return the Arrow schema in which this table's batches and chunks stand."""
         return pa.schema([(c.name, ARROW[c.type]) for c in self.columns])

@@ -1,1 +1,27 @@
 """Bytes to Arrow: one module a format, chosen by a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connector.errors import ConfigError
+from connector.formats.avro import AvroFormat
+from connector.formats.avro_values import Style
+from connector.formats.decoder import TableDecoder, effective_keys
+from connector.formats.json_objects import JsonFormat
+
+if TYPE_CHECKING:
+    from connector.config import Table
+    from connector.core.columns import TableSchema
+    from connector.formats.leaves import Schemas
+
+__all__ = ["effective_keys", "make_decoder"]
+
+
+def make_decoder(table: Table, base: TableSchema, schemas: Schemas | None) -> TableDecoder:
+    """Return the decoder of a table whose columns on the platform are `base`."""
+    if table.format == "json":
+        return TableDecoder(table, JsonFormat(), base)
+    if schemas is None:
+        raise ConfigError(["schema_registry: needed by tables with format avro: add schema_registry.url"])
+    return TableDecoder(table, AvroFormat(schemas, Style(table.decimals, table.binary)), base)

@@ -99,7 +99,7 @@ class TableBuffer:
         """
         if not len(decoded.rows):
             return
-        if self._open and self._open.schema is not schema:
+        if self._open and not self._open.schema.stands_like(schema):
             self._finish(self._open)
         self._open = self._open or _Open(schema)
         if not self._held:

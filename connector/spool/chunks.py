@@ -90,7 +90,7 @@ def _chunk(load: Load, number: int, segment: Segment, mask: Mask) -> Chunk | Non
     rows = int(mask.sum())
     if not rows:
         return None
-    if rows == segment.rows and segment.schema.arrow().equals(load.schema.arrow()):
+    if rows == segment.rows and segment.schema.stands_like(load.schema):
         return Chunk(segment.path, rows, check_file(segment.path, rows))
     ranges = [r.range for r in segment.runs if r.live]
     file = ParquetFile(segment.path.parent, load.target.table, f"{number}.{load.id}.chunk", load.schema.arrow())

@@ -1,0 +1,166 @@
+"""Owns the command line: it reads options and settings, hands them over, and turns errors into exit codes.
+
+Never decides anything. Invariant: every error that a person can act on ends as one line with its hint, without a stack.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import structlog
+
+from connector import __version__
+from connector.config import effective, json_schema, load
+from connector.errors import CelonisError, ConfigError, ConnectorError, SourceError
+from connector.observe.logs import configure_logs
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from connector.config import Settings
+
+EXIT_UNEXPECTED, EXIT_USAGE, EXIT_CHECK, EXIT_KAFKA, EXIT_CELONIS, EXIT_OTHER, EXIT_STOPPED = 1, 2, 3, 4, 5, 6, 130
+EXIT_CODES = {
+    0: "done; after SIGTERM: drained, or what was left is read again at the next start",
+    EXIT_UNEXPECTED: "an unexpected error, with its stack in the log",
+    EXIT_USAGE: "the command line or the configuration cannot be used",
+    EXIT_CHECK: "`check` found something that fails",
+    EXIT_KAFKA: "Kafka refuses for good: no authorization, a fenced instance",
+    EXIT_CELONIS: "Celonis refuses for good: credentials, permission",
+    EXIT_OTHER: "any other error that stops the service",
+    EXIT_STOPPED: "stopped at once by a second signal",
+}
+
+
+class _Commands(click.Group):
+    """Turns the errors of this product into exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except ConnectorError as e:
+            click.echo(f"kafka-celonis: {e}", err=True)
+            sys.exit(_exit_code(e))
+
+
+def _exit_code(error: ConnectorError) -> int:
+    match error:
+        case ConfigError():
+            return EXIT_USAGE
+        case SourceError():
+            return EXIT_KAFKA
+        case CelonisError():
+            return EXIT_CELONIS
+    return EXIT_OTHER
+
+
+config_option = click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("config/connector.yaml"),
+    envvar="KAFKA_CELONIS_CONFIG",
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kafka-celonis")
+def main() -> None:
+    """Stream Kafka topics into Celonis tables, within the team's budget of pushes."""
+
+
+@main.command()
+@config_option
+def run(path: Path) -> None:
+    """Stream until SIGTERM, then drain."""
+    from connector.service import Service  # noqa: PLC0415 - help and config need no Kafka client
+
+    settings = _settings(path)
+    stop = _Stop()
+    with Service(settings) as service:
+        service.run(stop.requested)
+
+
+class _Stop:
+    """The first SIGTERM or SIGINT asks for the end, the second one ends at once."""
+
+    def __init__(self) -> None:
+        self._signals = 0
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def requested(self) -> bool:
+        """Return whether the end was asked for."""
+        return self._signals > 0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal hands over
+        self._signals += 1
+        if self._signals > 1:
+            signal.signal(number, signal.SIG_DFL)
+            structlog.get_logger().warning("stopped at once, what was not committed is read again")
+            sys.exit(EXIT_STOPPED)
+
+
+@main.command()
+@config_option
+def check(path: Path) -> None:
+    """Try everything that `run` needs, one line each."""
+    from connector.check import run_checks  # noqa: PLC0415 - as above
+
+    failed = 0
+    for result in run_checks(_settings(path)):
+        failed += not result.ok
+        click.echo(f"{'pass' if result.ok else 'FAIL'}  {result.name}: {result.detail}")
+        if not result.ok:
+            click.echo(f"      {result.fix}")
+    sys.exit(EXIT_CHECK if failed else 0)
+
+
+@main.command()
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="How long messages are produced.")
+@click.option("--forever", is_flag=True, help="Until Ctrl-C.")
+def demo(seconds: float, *, forever: bool) -> None:
+    """Stream a purchase-to-pay process through embedded parts, and check the tables."""
+    try:
+        from connector.demo.run import run as run_demo  # noqa: PLC0415 - needs the extra
+    except ImportError as e:
+        _missing_extra(e)
+    sys.exit(run_demo(None if forever else seconds))
+
+
+@main.group("config")
+def config_() -> None:
+    """Look at the configuration."""
+
+
+@config_.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@config_.command()
+@config_option
+def show(path: Path) -> None:
+    """Print the effective settings, secrets masked."""
+    click.echo(effective(load(path)), nl=False)
+
+
+def _settings(path: Path) -> Settings:
+    settings = load(path)
+    configure_logs(settings.observe.log_format, settings.observe.log_level, sys.stderr)
+    return settings
+
+
+def _missing_extra(error: ImportError) -> NoReturn:
+    raise ConfigError(
+        [f"{error.name} is not installed: pip install 'kafka-celonis-connector[emulator]'"], source="installation"
+    ) from None
