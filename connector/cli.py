@@ -15,7 +15,7 @@ import click
 import structlog
 
 from connector import __version__
-from connector.config import effective, json_schema, load
+from connector.config_file import effective, json_schema, load
 from connector.errors import CelonisError, ConfigError, ConnectorError, SourceError
 from connector.observe.logs import configure_logs
 

@@ -1,36 +1,31 @@
-"""Owns the configuration: one YAML file plus environment become frozen, validated models.
+"""Owns the settings: frozen models, their defaults, and the reason of every field.
 
-Never opens a connection and never logs a secret. Invariant: a Settings that exists is complete and consistent; where
-it cannot be, a ConfigError lists every problem at once, each with its path in the file and the fix.
+Never reads a file (connector.config_file does) and never shows a secret. Invariant: a Settings that exists is complete
+and consistent; an unknown key is a problem, not a surprise.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
 from connector.core.columns import MAX_LENGTH, ColumnType
 from connector.core.units import parse_bytes, parse_seconds
-from connector.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pydantic_core import ErrorDetails
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str)]
@@ -63,8 +58,12 @@ class Kafka(Model):
     """The most messages taken from the client at once."""
     commit_interval: Seconds = 5.0
     """How often offsets that moved without a push (rejects, gaps) are committed."""
-    properties: dict[str, str | int | float | bool] = {}
+    properties: dict[str, str | int | float | bool] = Field({}, repr=False)
     """Any librdkafka property: SASL, TLS, timeouts. What the connector itself relies on is refused."""
+
+    @field_serializer("properties")
+    def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
+        return {k: MASK if is_secret_property(k) else v for k, v in value.items()}
 
     @field_validator("properties")
     @classmethod
@@ -72,6 +71,17 @@ class Kafka(Model):
         if ours := sorted(OWN_PROPERTIES & value.keys()):
             raise ValueError(f"{', '.join(ours)}: set by the connector itself, remove it here")
         return value
+
+
+MASK = "**********"
+_SECRET_PROPERTY = re.compile(
+    r"password|secret|token(?!\.endpoint)|\.pem$|jaas|oauthbearer\.config|assertion\.private\.key"
+)
+
+
+def is_secret_property(name: str) -> bool:
+    """Return whether the value of a librdkafka property must not be shown."""
+    return _SECRET_PROPERTY.search(name) is not None and not name.endswith(("certificate.pem", "ca.pem"))
 
 
 OWN_PROPERTIES = frozenset({
@@ -94,7 +104,7 @@ class BasicAuth(Model):
 class SchemaRegistry(Model):
     """A Confluent-compatible schema registry."""
 
-    url: str = Field(pattern=r"^(https?|mock)://")
+    url: str = Field(pattern=r"^(https?|mock)://[^@]*$")
     """Base URL; several separated by commas."""
     basic_auth: BasicAuth | None = None
     """HTTP basic authentication."""
@@ -159,11 +169,13 @@ class Celonis(Model):
     request_timeout: Seconds = 60.0
     """The longest wait for one answer."""
     upload_timeout: Seconds = 900.0
-    """The longest time one chunk may take."""
+    """The longest time the upload of one chunk may take."""
     job_timeout: Seconds = 7200.0
     """The longest time a job may run before the table is halted."""
-    proxy: str | None = None
-    """An HTTP proxy, `http://host:port`."""
+    proxy: str | None = Field(None, pattern=r"^(http|https|socks5h?)://[^@]+$")
+    """An HTTP proxy, `http://host:port`; without it HTTPS_PROXY and NO_PROXY of the environment count."""
+    proxy_auth: BasicAuth | None = None
+    """User name and password of the proxy."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
 
@@ -307,6 +319,17 @@ class Settings(Model):
         return {**data, "tables": tables}
 
     @model_validator(mode="after")
+    def _topics_of_one_table(self) -> Self:
+        names = [topic for table in self.tables for topic in table.topics if not topic.startswith("^")]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tables: {', '.join(twice)}: a topic goes to one table: remove it from the others")
+        dead = self.kafka.dead_letter_topic
+        patterns = [topic for table in self.tables for topic in table.topics if topic.startswith("^")]
+        if dead and (dead in names or any(re.search(pattern, dead) for pattern in patterns)):
+            raise ValueError(f"tables: {dead} is kafka.dead_letter_topic, its rejects would come back: narrow topics")
+        return self
+
+    @model_validator(mode="after")
     def _registry_for_avro(self) -> Self:
         if self.schema_registry is None and any(t.format == "avro" for t in self.tables):
             raise ValueError("schema_registry is needed by tables with format avro: add schema_registry.url")
@@ -319,72 +342,3 @@ def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     if isinstance(defaults.get("flush"), dict) and isinstance(own.get("flush"), dict):
         result["flush"] = {**defaults["flush"], **own["flush"]}
     return result
-
-
-def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
-    """Read the file at `path`, fill in `${NAME}` and `${file:/path}`, and validate.
-
-    Raises:
-        ConfigError: with every problem found, each as `path.in.the.file: what is wrong, and the fix`.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ConfigError([f"cannot read {path}: {e.strerror}"], source=str(path)) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise ConfigError([f"not YAML: {e}"], source=str(path)) from None
-    return parse(data, env, source=str(path))
-
-
-def parse(data: Any, env: Mapping[str, str], *, source: str = "configuration") -> Settings:  # noqa: ANN401
-    """Validate what a YAML document holds; raises ConfigError like `load`."""
-    problems: list[str] = []
-    filled = _fill(data, env, "", problems)
-    if not isinstance(filled, dict):
-        raise ConfigError([f"the top level is {type(data).__name__}, not a mapping of settings"], source=source)
-    try:
-        settings = Settings.model_validate(filled)
-    except ValidationError as e:
-        problems += [_line(error) for error in e.errors(include_url=False, include_input=False)]
-    if problems:
-        raise ConfigError(problems, source=source)
-    return settings
-
-
-_PLACEHOLDER = re.compile(r"\$\{(file:)?([^}]*)\}")
-
-
-def _fill(node: Any, env: Mapping[str, str], path: str, problems: list[str]) -> Any:  # noqa: ANN401
-    """Return `node` with the placeholders of its strings replaced, adding to `problems` what is missing."""
-    if isinstance(node, dict):
-        return {k: _fill(v, env, f"{path}.{k}" if path else str(k), problems) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_fill(v, env, f"{path}[{i}]", problems) for i, v in enumerate(node)]
-    if not isinstance(node, str):
-        return node
-
-    def value(match: re.Match[str]) -> str:
-        is_file, name = match.groups()
-        if is_file:
-            try:
-                return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as e:
-                problems.append(f"{path}: cannot read the file {name} ({type(e).__name__}): mount it or fix the path")
-                return "unset"
-        if name not in env:
-            problems.append(f"{path}: the environment variable {name} is not set: set it or write the value here")
-            return "unset"
-        return env[name]
-
-    return _PLACEHOLDER.sub(value, node)
-
-
-def _line(error: ErrorDetails) -> str:
-    """Return one problem as `path: message`, without the value, which may be a secret."""
-    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error["loc"]).lstrip(".")
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "unknown setting: remove it or fix its spelling (kafka-celonis config schema lists all)"
-    elif error["type"] == "missing":
-        message = "required: add it"
-    return f"{path or 'top level'}: {message}"
