@@ -164,8 +164,8 @@ class Celonis(Model):
     """Jobs executing at once in the pool; more than one has been answered with 409."""
     push_workers: int = Field(4, ge=1, le=32)
     """Loads that are built and uploaded at the same time."""
-    finished_jobs: Literal["keep", "delete"] = "keep"
-    """What happens to a job that is DONE."""
+    finished_jobs: Literal["keep", "delete"] = "delete"
+    """What happens to a job that is DONE; the last one of a table stays, since it remembers the columns."""
     request_timeout: Seconds = 60.0
     """The longest wait for one answer."""
     upload_timeout: Seconds = 900.0

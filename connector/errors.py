@@ -6,11 +6,14 @@ handler needs: the wait, the hint, the ids.
     ConnectorError                      .hint: the next step for a person
     ├── ConfigError                     .problems: everything wrong with the configuration
     ├── SourceError                     Kafka says no for good: exit, and let the orchestrator restart us
-    ├── RegistryUnavailable             .wait: the schema registry may answer later; nothing is rejected
+    ├── Unavailable                     .wait: what decoding needs is not known yet; nothing is rejected
+    │   ├── RegistryUnavailable         the schema registry may answer later
+    │   └── TablesUnavailable           the columns of the platform's tables are not known yet
     ├── UnknownSchema                   the schema registry has no schema with this id
     ├── SpoolFull                       the disk is full: pause, push, go on
-    └── CelonisError                    .status .request_id .operation .job_id
-        ├── CelonisUnreachable          no answer, so no effect is known: timeout, cut connection, 5xx
+    │   └── SpoolDamaged                the disk lost what it had taken: read it again from Kafka
+    └── CelonisError                    .reaction .status .request_id .operation .job_id
+        ├── CelonisUnreachable          no trustworthy answer: timeout, cut connection, 5xx, not JSON
         ├── CelonisThrottled            .wait: 429, 409 or 503: a state that heals by itself
         ├── CelonisUnauthorized         401 after a refresh of the token
         └── CelonisRefused              any other 4xx: retrying cannot help
@@ -18,7 +21,7 @@ handler needs: the wait, the hint, the ids.
 
 from __future__ import annotations
 
-from typing import Self
+from enum import StrEnum
 
 
 class ConnectorError(Exception):
@@ -46,12 +49,20 @@ class SourceError(ConnectorError):
     """Kafka refuses for good: a fenced instance, a fatal client error, no authorization."""
 
 
-class RegistryUnavailable(ConnectorError):  # noqa: N818
-    """The schema registry gave no answer; ask again after `wait` seconds."""
+class Unavailable(ConnectorError):  # noqa: N818
+    """Something that decoding needs gave no answer; come again after `wait` seconds."""
 
     def __init__(self, message: str, *, wait: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.wait = wait
+
+
+class RegistryUnavailable(Unavailable):
+    """The schema registry gave no answer."""
+
+
+class TablesUnavailable(Unavailable):
+    """The platform has not told yet which columns its tables have."""
 
 
 class UnknownSchema(ConnectorError):  # noqa: N818
@@ -60,6 +71,23 @@ class UnknownSchema(ConnectorError):  # noqa: N818
 
 class SpoolFull(ConnectorError):  # noqa: N818
     """A chunk could not be written to the spool directory."""
+
+
+class SpoolDamaged(SpoolFull):
+    """What was written to the spool directory cannot be read back."""
+
+
+class Reaction(StrEnum):
+    """What an answer of the Data Push API asks for (architecture.md, "Errors")."""
+
+    PROCEED = "proceed"
+    LATER = "later"  # nothing happened: the same request, after the server's hint
+    REAUTHORIZE = "reauthorize"  # a fresh token was tried already: stop the service
+    STOP = "stop"  # stop the table: retrying cannot help
+    REMAKE = "remake"  # make another job: one that is not executed changes nothing
+    COMPARE = "compare"  # list the job's chunks; not surely there once: make another job
+    ASK = "ask"  # ask the job's status; execute again only if it is still NEW
+    AGAIN = "again"  # a repetition is harmless
 
 
 class CelonisError(ConnectorError):
@@ -72,6 +100,7 @@ class CelonisError(ConnectorError):
         self,
         message: str,
         *,
+        reaction: Reaction = Reaction.STOP,
         operation: str = "",
         status: int = 0,
         request_id: str = "",
@@ -79,6 +108,7 @@ class CelonisError(ConnectorError):
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
+        self.reaction = reaction
         self.operation = operation
         self.status = status
         self.request_id = request_id
@@ -90,14 +120,9 @@ class CelonisUnreachable(CelonisError):  # noqa: N818
 
 
 class CelonisThrottled(CelonisError):  # noqa: N818
-    """Not now. `wait` is the server's hint in seconds, or None: until the next full UTC hour."""
+    """Not now. `wait` is the server's hint in seconds, or None where it gave none."""
 
     wait: float | None = None
-
-    def after(self, wait: float | None) -> Self:
-        """Return this error with the server's hint set."""
-        self.wait = wait
-        return self
 
 
 class CelonisUnauthorized(CelonisError):  # noqa: N818

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from connector.core.flush import Trigger
-from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled
+from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
 from connector.core.offsets import safe_offsets
-from connector.errors import ConfigError, ConnectorError, RegistryUnavailable, SpoolFull
+from connector.errors import CelonisUnauthorized, ConfigError, ConnectorError, SpoolFull, Unavailable
 from connector.sink import FAILURES_BEFORE_HALT, Push, Stage, TableSink
 
 if TYPE_CHECKING:
@@ -62,10 +62,11 @@ class Pipeline:
         self.sinks: dict[str, TableSink] = {}  # by table
         self.unroutable: dict[str, str] = {}  # topics without a table of their own, and why
         self._topics: dict[str, TableSink] = {}
-        self._stalled: dict[str, float] = {}  # topic → when the schema registry is asked again
+        self._stalled: dict[str, float] = {}  # topic → when what decoding needs is asked for again
         self._disk_again_at = 0.0
         self._commit_at = 0.0
-        self._done_jobs: list[str] = []
+        self._last_jobs: dict[str, str] = {}  # by table
+        self._done_jobs: list[str] = []  # not needed once the offsets are committed
         self._draining = False
 
     def step(self, now: Now) -> None:
@@ -110,26 +111,37 @@ class Pipeline:
             case Empty():
                 self._release(sink, push)
             case Done():
-                self._spool.remember(sink.table, receipt.load.schema)
-                self._done_jobs.append(receipt.job_id)
-                self._release(sink, push)
-                self._commit_at = now.mono
+                self._done(sink, push, receipt, now)
             case Throttled():
                 if receipt.exhausted:
                     self.window = self.window.close(now.utc, receipt.wait)
                 push.wait(now.mono + (receipt.wait or THROTTLED_SECONDS), receipt.prepared)
+            case Unreadable():
+                self._read_again(sink, push.held, receipt.detail, now)
+                self._release(sink, push)
             case Doubtful():
                 push.wait(now.mono + receipt.wait, receipt.prepared)
             case JobFailed():
-                push.failures += 1
-                if push.failures >= FAILURES_BEFORE_HALT:
-                    self._halt(sink, push, f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}")
-                else:
-                    push.wait(now.mono, None)
+                self._failed(sink, push, receipt, now)
             case Broken():
                 if receipt.fatal:
-                    raise ConnectorError(receipt.error, hint=receipt.hint)
+                    raise CelonisUnauthorized(receipt.error, hint=receipt.hint)
                 self._halt(sink, push, f"{receipt.error} ({receipt.hint})")
+
+    def _done(self, sink: TableSink, push: Push, receipt: Done, now: Now) -> None:
+        self._spool.remember(sink.table, receipt.load.schema)
+        if previous := self._last_jobs.get(sink.table):
+            self._done_jobs.append(previous)
+        self._last_jobs[sink.table] = receipt.job_id  # which remembers the table's columns
+        self._release(sink, push)
+        self._commit_at = now.mono
+
+    def _failed(self, sink: TableSink, push: Push, receipt: JobFailed, now: Now) -> None:
+        push.failures += 1
+        if push.failures >= FAILURES_BEFORE_HALT:
+            self._halt(sink, push, f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}")
+        else:
+            push.wait(now.mono, None)
 
     def _release(self, sink: TableSink, push: Push) -> None:
         self._spool.release(push.load)
@@ -149,22 +161,23 @@ class Pipeline:
         return min(POLL_SECONDS, min((sink.wait(now.mono) for sink in self.sinks.values()), default=POLL_SECONDS))
 
     def _take_in(self, messages: MessageBatch, now: Now) -> None:
-        sink = self._sink(messages.topic)
-        if not sink or sink.halted or self._draining or self._stalled.get(messages.topic, 0.0) > now.mono:
-            self._source.seek(self._ours(messages.ranges))
-            return
         try:
+            stalled = self._draining or self._stalled.get(messages.topic, 0.0) > now.mono
+            sink = None if stalled else self._sink(messages.topic)
+            if sink is None or sink.halted:
+                self._source.seek(self._ours(messages.ranges))
+                return
             decoded = sink.decoder.decode(messages)
-        except RegistryUnavailable as e:
+        except Unavailable as e:
             self._stalled[messages.topic] = now.mono + e.wait
             self._source.seek(self._ours(messages.ranges))
-            self._observer.registry_away(messages.topic, e)
+            self._observer.stalled(messages.topic, e)
             return
         self._observer.decoded(sink.table, messages, decoded)
         try:
             sink.buffer.add(messages, decoded, sink.decoder.schema, now.mono)
         except SpoolFull as e:
-            self._read_again(sink, messages.ranges, e, now)
+            self._read_again(sink, messages.ranges, str(e), now)
             return
         if decoded.rejects:
             self._dead_letters.send(decoded.rejects)
@@ -184,16 +197,14 @@ class Pipeline:
             try:
                 self.sinks[table].buffer.spill()
             except SpoolFull as e:
-                self._read_again(self.sinks[table], (), e, now)
+                self._read_again(self.sinks[table], (), str(e), now)
 
-    def _read_again(self, sink: TableSink, more: Iterable[OffsetRange], error: SpoolFull, now: Now) -> None:
+    def _read_again(self, sink: TableSink, more: Iterable[OffsetRange], detail: str, now: Now) -> None:
         """Recover by recomputation: what the disk did not keep is forgotten here and read again later."""
-        again = self._ours(more)
-        again.update(self._ours(sink.buffer.held))
-        self._source.seek(again)
+        self._source.seek(self._ours(chain(more, sink.buffer.held)))
         sink.buffer.clear()
         self._disk_again_at = now.mono + SPOOL_RETRY_SECONDS
-        log.warning("lost buffer to the disk, reading its messages again", table=sink.table, error=str(error))
+        log.warning("lost buffer to the disk, reading its messages again", table=sink.table, error=detail)
 
     def _ours(self, ranges: Iterable[OffsetRange]) -> dict[TopicPartition, int]:
         """Return the lowest start of each partition that is still ours."""
@@ -218,7 +229,7 @@ class Pipeline:
         try:
             push = sink.flush(trigger)
         except SpoolFull as e:
-            self._read_again(sink, (), e, now)
+            self._read_again(sink, (), str(e), now)
             return
         self._spool.keep(push.load)
         self._observer.flushed(push.load, now.mono)
@@ -264,7 +275,7 @@ class Pipeline:
         ):
             if holds:
                 return dict.fromkeys(assigned, reason)
-        topics = {topic: "registry" for topic, until in self._stalled.items() if until > now.mono}
+        topics = {topic: "stalled" for topic, until in self._stalled.items() if until > now.mono}
         topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
         topics |= dict.fromkeys(self.unroutable, "halted")
         return {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from connector.core.loads import Load, Prepared, Receipt
     from connector.core.messages import Decoded, MessageBatch, Reject
     from connector.core.offsets import OffsetRange, TopicPartition
-    from connector.errors import RegistryUnavailable
+    from connector.errors import Unavailable
 
 
 class Now(NamedTuple):
@@ -121,7 +121,7 @@ class Decoder(Protocol):
         """Return records in the Arrow schema of `self.schema`, and the rejects.
 
         Raises:
-            RegistryUnavailable: nothing of these messages was taken in; offer them again later.
+            Unavailable: nothing of these messages was taken in; offer them again later.
         """
         ...
 
@@ -208,8 +208,8 @@ class Observer(Protocol):
         """Messages became records, rejects and tombstones."""
         ...
 
-    def registry_away(self, topic: str, error: RegistryUnavailable) -> None:
-        """Messages of a topic wait for the schema registry."""
+    def stalled(self, topic: str, error: Unavailable) -> None:
+        """Messages of a topic wait for something that decoding needs."""
         ...
 
     def flushed(self, load: Load, now: float) -> None:

@@ -47,6 +47,11 @@ class Push:
         """Whether a receipt is still to come."""
         return self.stage in (Stage.PREPARING, Stage.APPLYING)
 
+    @property
+    def held(self) -> Iterable[OffsetRange]:
+        """The ranges of the load, without those of partitions that were taken from us."""
+        return (r for r in self.load.ranges if r.tp not in self.lost)
+
     def wait(self, until: float, prepared: Prepared | None) -> None:
         """Go on at `until` (monotonic seconds) with what is prepared, or from the start."""
         self.stage, self.retry_at, self.prepared = Stage.WAITING, until, prepared
@@ -71,7 +76,7 @@ class TableSink:
     @property
     def held(self) -> Iterable[OffsetRange]:
         """The ranges whose records are here, in the buffer or in the load in flight."""
-        return chain(self.buffer.held, self.push.load.ranges if self.push else ())
+        return chain(self.buffer.held, self.push.held if self.push else ())
 
     @property
     def empty(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from connector.core.loads import Load, Receipt
     from connector.core.offsets import OffsetRange, TopicPartition
-    from connector.errors import RegistryUnavailable
+    from connector.errors import RegistryUnavailable, Unavailable
 
 
 @dataclass(frozen=True)
@@ -211,8 +211,8 @@ class FakeObserver:
     def decoded(self, table: str, messages: MessageBatch, decoded: Decoded) -> None:
         self.events.append(("decoded", (table, len(messages.values), decoded.batch.num_rows)))
 
-    def registry_away(self, topic: str, error: RegistryUnavailable) -> None:
-        self.events.append(("registry away", (topic, str(error))))
+    def stalled(self, topic: str, error: Unavailable) -> None:
+        self.events.append(("stalled", (topic, str(error))))
 
     def flushed(self, load: Load, now: float) -> None:
         self.events.append(("flushed", (load.target.table, load.trigger, now)))

@@ -166,4 +166,12 @@ class Doubtful:
     detail: str
 
 
-Receipt = Prepared | Empty | Done | Throttled | JobFailed | Broken | Doubtful
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The disk lost files of the load: its messages must be read again from Kafka."""
+
+    load: Load
+    detail: str
+
+
+Receipt = Prepared | Empty | Done | Throttled | JobFailed | Broken | Doubtful | Unreadable

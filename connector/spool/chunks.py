@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from connector.core.columns import COORDINATES
 from connector.core.loads import Chunk
-from connector.errors import SpoolFull
+from connector.errors import SpoolDamaged
 from connector.spool.segments import ParquetFile, check_file
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def build_chunks(load: Load) -> tuple[Chunk, ...]:
     """Return the chunks of `load`, checked; none when no record of it is left. May be called again.
 
     Raises:
-        SpoolFull: the disk did not take a chunk that had to be written anew, or lost a segment.
+        SpoolFull: the disk did not take a chunk that had to be written anew.
+        SpoolDamaged: the disk lost a segment.
     """
     masks = _survivors(load, [_live(segment) for segment in load.segments])
     chunks = (_chunk(load, i, s, m) for i, (s, m) in enumerate(zip(load.segments, masks, strict=True)))
@@ -137,6 +138,6 @@ class _reading:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (OSError, pa.ArrowInvalid)):
-            raise SpoolFull(
+            raise SpoolDamaged(
                 f"{self._segment.path.name} cannot be read back: {error}", hint="check the disk of spool.directory"
             ) from error

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from connector.config import MAX_CHUNK
 from connector.core.offsets import merge_ranges
-from connector.errors import SpoolFull
+from connector.errors import SpoolDamaged, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,15 +99,17 @@ def check_file(path: Path, rows: int) -> int:
     """Return the size of a finished file in bytes, after checking its footer against the `rows` it must hold.
 
     Raises:
-        SpoolFull: the disk did not keep what was written.
+        SpoolDamaged: the disk did not keep what was written.
     """
     try:
         found = pq.read_metadata(path).num_rows
         size = path.stat().st_size
     except (OSError, pa.ArrowInvalid) as e:
-        raise SpoolFull(f"{path.name} cannot be read back: {e}", hint="check the disk of spool.directory") from e
+        raise SpoolDamaged(f"{path.name} cannot be read back: {e}", hint="check the disk of spool.directory") from e
     if found != rows:
-        raise SpoolFull(f"{path.name} holds {found} rows instead of {rows}", hint="check the disk of spool.directory")
+        raise SpoolDamaged(
+            f"{path.name} holds {found} rows instead of {rows}", hint="check the disk of spool.directory"
+        )
     if size >= MAX_CHUNK:
         raise SpoolFull(f"{path.name} has {size} bytes, the platform takes 1 GB", hint="lower spool.chunk_bytes")
     return size

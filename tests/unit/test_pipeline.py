@@ -357,14 +357,16 @@ def test_a_load_of_which_nothing_is_left_needs_no_job(make: Make) -> None:
     assert bench.pipeline.window.left(bench.now) == 10
 
 
-def test_finished_jobs_are_deleted_only_after_their_offsets_are_committed(make: Make) -> None:
+def test_finished_jobs_but_the_last_are_deleted_only_after_their_offsets_are_committed(make: Make) -> None:
     bench = make({A0: [b"1"]}, records=1, delete=True)
-    bench.step()
-    bench.pusher.prepared()
-    bench.step()
-    bench.pusher.done()
-    bench.source.accepts_commits = False
-    bench.step()
+    for _ in range(2):
+        bench.step()
+        bench.pusher.prepared()
+        bench.step()
+        bench.pusher.done()
+        bench.source.accepts_commits = False
+        bench.source.log[A0] += [b"2"]
+        bench.step()
     assert bench.pusher.forgotten == []
     bench.source.accepts_commits = True
     bench.step(5)

@@ -1,0 +1,299 @@
+"""Owns the threads that turn loads into finished jobs: build, create, upload, verify; then execute and watch.
+
+Never decides about budget, order or offsets, and shares nothing with the loop but immutable requests and receipts.
+Invariant: every request ends in exactly one receipt, and a job in any doubt before its execute is dropped for another.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty as QueueEmpty
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_delay, stop_any
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+from tenacity.wait import wait_exponential, wait_exponential_jitter
+
+from connector.celonis.jobs import JobSpec, Status
+from connector.celonis.outcomes import Operation
+from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
+from connector.errors import CelonisError, CelonisThrottled, Reaction, SpoolDamaged, SpoolFull
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.celonis.client import DataPushClient
+    from connector.celonis.jobs import Job
+    from connector.core.loads import Chunk, Load, Receipt
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+BuildChunks = Callable[["Load"], "tuple[Chunk, ...]"]
+
+_NOT_FOUND, _TOO_MANY = 404, 429
+
+
+class Pace(NamedTuple):
+    """How patient the threads are, in seconds. A test makes it quick."""
+
+    poll_first: float = 0.5  # until the status of a job is asked for the first time
+    poll_longest: float = 10.0
+    retry_first: float = 1.0
+    retry_longest: float = 30.0
+    give_back: float = 120.0  # after this a push in trouble goes back to the loop, which comes again
+    again: float = 10.0  # the loop's wait before it does
+    started: float = 60.0  # an executed job that is still NEW by then was never executed
+
+
+class JobPusher:
+    """Pushes the loads of one process. `workers` loads are built and uploaded at once, `executing` jobs watched."""
+
+    def __init__(
+        self,
+        client: DataPushClient,
+        build: BuildChunks,
+        *,
+        workers: int = 4,
+        executing: int = 1,
+        connection_id: str | None = None,
+        job_timeout: float = 7200.0,
+        pace: Pace | None = None,
+    ) -> None:
+        self._client, self._build = client, build
+        self._connection_id, self._job_timeout = connection_id, job_timeout
+        self._pace = pace or Pace()
+        self._stop = threading.Event()
+        self._receipts: SimpleQueue[Receipt] = SimpleQueue()
+        self._preparing = _Workers(workers, "prepare")
+        self._applying = _Workers(executing, "apply")
+
+    def prepare(self, load: Load) -> None:
+        """Build the chunks, create a job, upload and verify."""
+        self._preparing.do(lambda: self._answer(lambda: self._prepare(load), load, None))
+
+    def apply(self, prepared: Prepared) -> None:
+        """Execute the job and wait for its end."""
+        self._applying.do(lambda: self._answer(lambda: self._apply(prepared), prepared.load, prepared))
+
+    def forget(self, job_id: str) -> None:
+        """Delete a job that will not be needed again."""
+        self._preparing.do(lambda: self._drop(job_id))
+
+    def finished(self) -> Sequence[Receipt]:
+        """Return the receipts that have come in since the last call."""
+        receipts: list[Receipt] = []
+        with suppress(QueueEmpty):
+            while True:
+                receipts.append(self._receipts.get_nowait())
+        return receipts
+
+    def close(self) -> None:
+        """Cut all waits short. The threads are daemons: a request under way never holds the process."""
+        self._stop.set()
+        self._preparing.end()
+        self._applying.end()
+
+    def _answer(self, work: Callable[[], Receipt], load: Load, prepared: Prepared | None) -> None:
+        """Do `work`, and turn whatever comes of it into the one receipt."""
+        try:
+            receipt = work()
+        except CelonisError as e:
+            receipt = self._receipt_of(e, load, prepared)
+        except (SpoolDamaged, FileNotFoundError) as e:
+            receipt = Unreadable(load, str(e))
+        except (SpoolFull, OSError) as e:
+            receipt = Doubtful(load, None, self._pace.again, str(e))
+        except Exception as e:
+            log.exception("failed push unexpectedly", table=load.target.table)
+            receipt = Broken(load, f"{type(e).__name__}: {e}", "this is a bug: report it with the log")
+        self._receipts.put(receipt)
+
+    def _receipt_of(self, error: CelonisError, load: Load, prepared: Prepared | None) -> Receipt:
+        match error.reaction:
+            case Reaction.REAUTHORIZE:
+                return Broken(load, str(error), error.hint, fatal=True)
+            case Reaction.STOP if error.status == _NOT_FOUND and error.job_id:
+                return self._vanished(error, load)
+            case Reaction.STOP:
+                return Broken(load, str(error), error.hint)
+            case Reaction.LATER if isinstance(error, CelonisThrottled):
+                exhausted = error.status == _TOO_MANY and error.operation == Operation.EXECUTE
+                return Throttled(load, prepared, error.wait, exhausted, str(error))
+        return Doubtful(load, prepared, self._pace.again, str(error))
+
+    def _vanished(self, error: CelonisError, load: Load) -> Receipt:
+        """Someone deleted the job: another one is harmless before the execute, and where the table has keys."""
+        if error.operation in (Operation.UPLOAD, Operation.CHUNKS) or load.target.keys:
+            return Doubtful(load, None, self._pace.again, str(error))
+        hint = "nobody knows whether its rows arrived: look into the table, then start again"
+        return Broken(load, str(error), hint)
+
+    # --- prepare ----------------------------------------------------------------------------------------------
+
+    def _prepare(self, load: Load) -> Receipt:
+        began = time.monotonic()
+        chunks = self._build(load)
+        if not chunks:
+            return Empty(load)
+        spec = JobSpec(
+            table=load.target.table,
+            keys=load.target.keys,
+            table_schema=load.schema.to_wire(load.target.table, load.target.keys),
+            connection_id=self._connection_id,
+        )
+        in_doubt = (Reaction.REMAKE, Reaction.COMPARE)
+        job_id = self._patiently(lambda: self._filled_job(spec, chunks), *in_doubt)
+        return Prepared(load, job_id, chunks, time.monotonic() - began)
+
+    def _filled_job(self, spec: JobSpec, chunks: Sequence[Chunk]) -> str:
+        """Return the id of a new job that surely holds each chunk once; on any doubt drop it and raise."""
+        job_id = self._patiently(lambda: self._client.create_job(spec)).id
+        try:
+            for number, chunk in enumerate(chunks, 1):
+                self._upload(job_id, chunk, number)
+            self._verify(job_id, len(chunks), "after the upload")
+        except BaseException:
+            self._drop(job_id)
+            raise
+        return job_id
+
+    def _upload(self, job_id: str, chunk: Chunk, number: int) -> None:
+        try:
+            self._patiently(lambda: self._client.add_upserts(job_id, chunk.path))
+        except CelonisError as e:
+            if e.reaction is not Reaction.COMPARE:
+                raise
+            self._verify(job_id, number, str(e))
+
+    def _verify(self, job_id: str, expected: int, why: str) -> None:
+        found = len(self._patiently(lambda: self._client.list_chunks(job_id)))
+        if found != expected:
+            raise CelonisError(
+                f"job {job_id} holds {found} chunks instead of {expected} ({why})",
+                reaction=Reaction.COMPARE,
+                operation=Operation.CHUNKS,
+                job_id=job_id,
+            )
+
+    def _drop(self, job_id: str) -> None:
+        """Delete a job; what cannot be deleted was never executed, or is DONE, and changes nothing."""
+        try:
+            self._client.delete_job(job_id)
+        except CelonisError as e:
+            log.info("kept job that could not be deleted", job=job_id, error=str(e))
+
+    # --- apply ------------------------------------------------------------------------------------------------
+
+    def _apply(self, prepared: Prepared) -> Receipt:
+        """Execute the job if it is still NEW, which an earlier try may have changed, and wait for its end."""
+        began = time.monotonic()
+        job = self._patiently(lambda: self._client.get_job(prepared.job_id))
+        if job.status is Status.NEW:
+            self._execute(prepared.job_id)
+            job = self._watched(prepared.job_id)
+        elif not job.status.final:
+            job = self._watched(prepared.job_id)
+        return self._ended(job, prepared, prepared.seconds + time.monotonic() - began)
+
+    def _execute(self, job_id: str) -> None:
+        try:
+            self._client.execute(job_id)
+        except CelonisError as e:
+            if (
+                e.reaction is not Reaction.ASK
+                or self._patiently(lambda: self._client.get_job(job_id)).status is Status.NEW
+            ):
+                raise
+
+    def _watched(self, job_id: str) -> Job:
+        """Return the job at its end; still NEW after a while it was never executed, whatever the answer was."""
+        began = time.monotonic()
+
+        def waits(job: Job) -> bool:
+            started = job.status is not Status.NEW
+            return not job.status.final and (started or time.monotonic() - began < self._pace.started)
+
+        watching: Retrying = Retrying(
+            sleep=sleep_using_event(self._stop),
+            wait=wait_exponential(multiplier=self._pace.poll_first, max=self._pace.poll_longest, exp_base=1.5),
+            stop=stop_any(stop_after_delay(self._job_timeout), stop_when_event_set(self._stop)),
+            retry=retry_if_result(waits),
+            retry_error_callback=_last_result,
+        )
+        sleep_using_event(self._stop)(self._pace.poll_first)
+        return watching(lambda: self._patiently(lambda: self._client.get_job(job_id)))
+
+    def _ended(self, job: Job, prepared: Prepared, seconds: float) -> Receipt:
+        load = prepared.load
+        if job.status is Status.DONE:
+            rows, size = sum(c.rows for c in prepared.chunks), sum(c.size for c in prepared.chunks)
+            return Done(load, job.id, rows, size, seconds)
+        if job.status.final:
+            return JobFailed(load, job.id, job.status, job.logs)
+        if job.status is Status.NEW or self._stop.is_set():
+            return Doubtful(load, prepared, self._pace.again, f"job {job.id} is still {job.status}")
+        hint = "look at the job in Celonis; raise celonis.job_timeout if it needs longer"
+        return Broken(load, f"job {job.id} is {job.status} after {self._job_timeout:.0f} s", hint)
+
+    # --- patience ---------------------------------------------------------------------------------------------
+
+    def _patiently(self, call: Callable[[], T], *more: Reaction) -> T:
+        """Repeat `call` while it says LATER or AGAIN (and `more`), after the server's hint or ever longer waits."""
+        harmless = (Reaction.LATER, Reaction.AGAIN, *more)
+        retrying = Retrying(
+            sleep=sleep_using_event(self._stop),
+            wait=self._wait,
+            stop=stop_any(stop_after_delay(self._pace.give_back), stop_when_event_set(self._stop)),
+            retry=retry_if_exception(lambda e: isinstance(e, CelonisError) and e.reaction in harmless),
+            before_sleep=_warn,
+            reraise=True,
+        )
+        return retrying(call)
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        hint = error.wait if isinstance(error, CelonisThrottled) else None
+        backoff = wait_exponential_jitter(self._pace.retry_first, self._pace.retry_longest)(state)
+        return max(hint, self._pace.retry_first) if hint is not None and hint <= self._pace.give_back else backoff
+
+
+class _Workers:
+    """Daemon threads that do what they are given, one thing after the other."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._count = count
+        for number in range(count):
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Queue `task`, which must not raise."""
+        self._tasks.put(task)
+
+    def end(self) -> None:
+        """Let the threads end after what is queued."""
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        for task in iter(self._tasks.get, None):
+            task()
+
+
+def _warn(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0
+    log.warning("trying again", error=str(error), attempt=state.attempt_number, wait=round(wait, 1))
+
+
+def _last_result(state: RetryCallState) -> Job:
+    if state.outcome is None:
+        raise RuntimeError("nothing was asked")
+    return state.outcome.result()  # type: ignore[no-any-return]

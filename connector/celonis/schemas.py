@@ -1,0 +1,95 @@
+"""Owns what is known of tables before the first record: the columns that earlier jobs gave them.
+
+Never creates a table and never guesses: until the platform has told, it says so. Invariant: only jobs that are DONE
+count, the latest of a table wins, lengths never shrink.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from tenacity import Retrying, retry_if_exception
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+from tenacity.wait import wait_exponential
+
+from connector.celonis.jobs import Status
+from connector.core.columns import TableSchema
+from connector.errors import CelonisError, Reaction, TablesUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from connector.celonis.client import DataPushClient
+    from connector.celonis.jobs import Job
+
+log = structlog.get_logger()
+
+_WAIT = wait_exponential(max=30.0)
+_ASK_AGAIN = 1.0
+
+
+def schemas_of(jobs: Iterable[Job], connection_id: str | None) -> Mapping[str, TableSchema]:
+    """Return the columns of each table of the connection, by its name in lower case."""
+    schemas: dict[str, TableSchema] = {}
+    for job in sorted(jobs, key=lambda job: job.last_modified):
+        if job.status is Status.DONE and job.table_schema and job.connection_id == connection_id:
+            name = job.table.lower()
+            schemas[name] = TableSchema.from_wire(job.table_schema).joined(schemas.get(name, TableSchema()).columns)
+    return schemas
+
+
+class PlatformTables:
+    """Asks the platform once, in a thread of its own, for as long as it takes."""
+
+    def __init__(self, client: DataPushClient, connection_id: str | None) -> None:
+        self._client, self._connection_id = client, connection_id
+        self._stop = threading.Event()
+        self._found: Mapping[str, TableSchema] | CelonisError | None = None
+        self._last_error = "Celonis has not answered yet"
+        threading.Thread(target=self._ask, name="tables", daemon=True).start()
+
+    def columns(self, table: str) -> TableSchema:
+        """Return the columns of `table`, none where it does not exist.
+
+        Raises:
+            TablesUnavailable: the platform has not told yet.
+            CelonisUnauthorized: the credentials are not accepted.
+        """
+        found = self._found
+        if found is None:
+            raise TablesUnavailable(f"the columns of table {table} are not known: {self._last_error}", wait=_ASK_AGAIN)
+        if isinstance(found, CelonisError):
+            raise found
+        return found.get(table.lower(), TableSchema())
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+
+    def _ask(self) -> None:
+        retrying = Retrying(
+            sleep=sleep_using_event(self._stop),
+            wait=_WAIT,
+            stop=stop_when_event_set(self._stop),
+            retry=retry_if_exception(self._passes),
+            reraise=True,
+        )
+        try:
+            self._found = schemas_of(retrying(self._client.list_jobs), self._connection_id)
+        except CelonisError as e:
+            self._take(e)
+
+    def _passes(self, error: BaseException) -> bool:
+        self._last_error = str(error)
+        return isinstance(error, CelonisError) and error.reaction in (Reaction.LATER, Reaction.AGAIN)
+
+    def _take(self, error: CelonisError) -> None:
+        """Only credentials stop everything; a key that may not list jobs may still push."""
+        if error.reaction is Reaction.REAUTHORIZE:
+            self._found = error
+        elif not self._stop.is_set():
+            log.error("could not list jobs, so columns are inferred anew", error=str(error))
+            self._found = {}

@@ -1,0 +1,44 @@
+"""Owns how log lines look: text on a terminal, JSON otherwise; one line per event, the libraries' lines included.
+
+Never decides what is logged. Invariant: every line has a time in UTC, a level, and an event of a few words.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+_CHATTY = ("httpx", "httpcore", "uvicorn", "asyncio")  # a line for each request helps nobody
+
+
+def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
+    """Send all lines of `level` and above to `stream`; `log_format` is `auto`, `text` or `json`."""
+    as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    final: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    if not as_text:
+        final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

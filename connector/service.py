@@ -1,0 +1,195 @@
+"""Owns one running connector: the object graph, the loop around `Pipeline.step`, and the way out.
+
+Never decides anything about data. Invariant: whatever ends the loop, the consumer leaves its group, the threads stop
+and the spool is released.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connector.celonis.client import DataPushClient
+from connector.celonis.pusher import JobPusher
+from connector.celonis.schemas import PlatformTables
+from connector.core.budget import HourWindow
+from connector.core.columns import TableSchema
+from connector.core.flush import FlushPolicy
+from connector.core.loads import Target
+from connector.formats import effective_keys, make_decoder
+from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
+from connector.kafka.registry import SchemaRegistry
+from connector.kafka.source import KafkaSource
+from connector.observe.health import Health
+from connector.observe.metrics import Gauges, Metrics, TableGauges
+from connector.observe.server import ObserveServer
+from connector.pipeline import Pipeline
+from connector.ports import Now
+from connector.routing import Routes
+from connector.sink import TableSink
+from connector.spool.chunks import build_chunks
+from connector.spool.spool import DiskSpool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from connector.config import Settings
+    from connector.ports import DeadLetters
+
+log = structlog.get_logger()
+
+_SHOW_SECONDS = 1.0
+_CLOSE_SECONDS = 5.0
+
+
+def read_clocks() -> Now:
+    """Return what both clocks say."""
+    return Now(time.monotonic(), time.time())
+
+
+class Service:
+    """One connector, from its settings; a context manager, since it holds threads, sockets and a directory.
+
+    Raises:
+        ConfigError: the spool directory or the port cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._show_at = 0.0
+        with ExitStack() as parts:
+            self._build(settings, parts)
+            self._parts = parts.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._parts.close()
+
+    def _build(self, settings: Settings, parts: ExitStack) -> None:
+        """Make the parts, those that others need first; they are closed the other way round."""
+        self._metrics, self._health = Metrics(), Health(time.monotonic)
+        server = ObserveServer(settings.observe, self._health, self._metrics.registry)
+        parts.callback(server.stop)
+        server.start()
+        self.port = server.port
+        self._spool = DiskSpool(settings.spool, settings.memory)
+        parts.callback(self._spool.close)
+        client = parts.enter_context(DataPushClient.of(settings.celonis))
+        tables = PlatformTables(client, settings.celonis.connection_id)
+        parts.callback(tables.close)
+        pusher = _pusher(settings, client)
+        parts.callback(pusher.close)
+        dead_letters: DeadLetters = (
+            KafkaDeadLetters(settings.kafka) if settings.kafka.dead_letter_topic else DiscardedRejects()
+        )
+        parts.callback(dead_letters.flush, _CLOSE_SECONDS)
+        self._source = KafkaSource(settings.kafka)
+        parts.callback(self._source.close)
+        routes = Routes(settings.tables)
+        self._pipeline = Pipeline(
+            source=self._source,
+            sink_of=TableSinks(settings, routes, self._spool, tables).of_topic,
+            spool=self._spool,
+            pusher=pusher,
+            dead_letters=dead_letters,
+            observer=self._metrics,
+            window=HourWindow(settings.celonis.pushes_per_hour),
+            executing=settings.celonis.executes_in_flight,
+            commit_interval=settings.kafka.commit_interval,
+            delete_finished_jobs=settings.celonis.finished_jobs == "delete",
+        )
+        self._source.subscribe(routes.topics, self._pipeline)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Stream until `stopping`, then drain within the deadline.
+
+        Raises:
+            ConnectorError: the service cannot go on.
+        """
+        log.info("started", group=self._settings.kafka.group, tables=len(self._settings.tables), port=self.port)
+        while not stopping():
+            self._round(stopping=False)
+        self._drain()
+
+    def _drain(self) -> None:
+        self._pipeline.drain()
+        deadline = time.monotonic() + self._settings.drain_timeout
+        log.info("draining", seconds=self._settings.drain_timeout)
+        self._round(stopping=True)
+        while not self._pipeline.drained(read_clocks()) and time.monotonic() < deadline:
+            self._round(stopping=True)
+        log.info("stopped", drained=self._pipeline.drained(read_clocks()))
+
+    def _round(self, *, stopping: bool) -> None:
+        now = read_clocks()
+        self._pipeline.step(now)
+        if now.mono < self._show_at and not stopping:
+            return
+        self._show_at = now.mono + _SHOW_SECONDS
+        sinks = self._pipeline.sinks.values()
+        self._health.tell(
+            joined=self._source.joined,
+            stopping=stopping,
+            brokers_away=self._source.away,
+            halted=tuple(s.table for s in sinks if s.halted),
+        )
+        self._metrics.show(
+            Gauges(
+                tables=[_gauges(s, now) for s in sinks],
+                lag=self._source.lag(),
+                paused=self._pipeline.held_back(now),
+                pushes_left=self._pipeline.window.left(now.utc),
+                spool_bytes=self._spool.used,
+                memory_bytes=self._spool.memory,
+            )
+        )
+
+
+class TableSinks:
+    """Makes the tables of a configuration as their topics turn up, one for all topics that share it."""
+
+    def __init__(self, settings: Settings, routes: Routes, spool: DiskSpool, tables: PlatformTables) -> None:
+        self._routes, self._spool, self._tables = routes, spool, tables
+        self._schemas = SchemaRegistry(settings.schema_registry) if settings.schema_registry else None
+        self._sinks: dict[str, TableSink] = {}
+
+    def of_topic(self, topic: str) -> TableSink:
+        """Return the table of `topic`.
+
+        Raises:
+            ConfigError: no entry of the configuration takes it.
+            TablesUnavailable: the platform has not told the table's columns yet.
+        """
+        table, name = self._routes.route(topic)
+        if name not in self._sinks:
+            known = self._tables.columns(name).joined((self._spool.remembered(name) or TableSchema()).columns)
+            target = Target(name, effective_keys(table))
+            policy = FlushPolicy(table.flush.records, table.flush.bytes, table.flush.age)
+            decoder = make_decoder(table, known, self._schemas)
+            self._sinks[name] = TableSink(target, decoder, self._spool.buffer(target), policy)
+        return self._sinks[name]
+
+
+def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:
+    celonis = settings.celonis
+    return JobPusher(
+        client,
+        build_chunks,
+        workers=celonis.push_workers,
+        executing=celonis.executes_in_flight,
+        connection_id=celonis.connection_id,
+        job_timeout=celonis.job_timeout,
+    )
+
+
+def _gauges(sink: TableSink, now: Now) -> TableGauges:
+    fill = sink.buffer.fill
+    age = now.mono - fill.opened_at if fill.records else 0.0
+    return TableGauges(sink.table, fill.records, fill.size, age, sink.halted)
