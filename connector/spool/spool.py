@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from typing import TYPE_CHECKING, TextIO
 
 from connector.core.columns import COORDINATES, TableSchema
@@ -126,6 +127,23 @@ class DiskSpool:
             return TableSchema.from_wire(json.loads((self._schemas / f"{safe_name(table)}.json").read_bytes()))
         except (OSError, ValueError, KeyError):
             return None
+
+
+def check_directory(spool: SpoolSettings) -> str:
+    """Return what can be said of the spool directory; it may be in use. Raises ConfigError when it is not writable."""
+    try:
+        spool.directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=spool.directory) as probe:
+            probe.write(b"kafka-celonis")
+        free = shutil.disk_usage(spool.directory).free
+    except OSError as e:
+        raise ConfigError(
+            [f"spool.directory: cannot write to {spool.directory}: {e.strerror}: mount a writable volume there"]
+        ) from None
+    text = f"{spool.directory.resolve()} is writable, {free >> 20:,} MiB are free"
+    if free < spool.bytes:
+        text += f" (less than spool.bytes, {spool.bytes >> 20:,} MiB: consumption pauses when the disk is full)"
+    return text
 
 
 def _locked(path: Path) -> TextIO:
