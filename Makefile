@@ -1,0 +1,41 @@
+# `make help` lists what there is. Every target makes the environment it needs.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export SECONDS FOREVER
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.14 is needed, this is " + sys.version.split()[0]) if not (3, 11) <= sys.version_info < (3, 15) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.PHONY: demo
+demo: $(VENV)/.ready ## Stream a purchase-to-pay process through embedded parts (SECONDS=20, FOREVER=1)
+	@$(BIN)/kafka-celonis demo $(if $(FOREVER),--forever,--seconds $(or $(SECONDS),20))
+
+.PHONY: test
+test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apache Kafka
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+.PHONY: check
+check: $(VENV)/.ready ## Lint, format, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(VENV)/.ready ## Speed and memory as ratios; also writes benchmarks/latest.json
+	$(BIN)/python -m benchmarks.run
+
+.PHONY: clean
+clean: ## Remove what the targets made
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
