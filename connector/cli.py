@@ -6,13 +6,13 @@ Never decides anything. Invariant: every error that a person can act on ends as 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
-import structlog
 
 from connector import __version__
 from connector.config_file import effective, json_schema, load
@@ -38,7 +38,19 @@ EXIT_CODES = {
 
 
 class _Commands(click.Group):
-    """Turns the errors of this product into exit codes."""
+    """Turns the errors of this product into exit codes; `emulator` is fetched when asked for, since it is an extra."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "emulator"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "emulator":
+            return super().get_command(ctx, cmd_name)
+        try:
+            from connector.emulator.command import emulator  # noqa: PLC0415 - needs the extra
+        except ImportError as e:
+            return _missing_extra(e)
+        return emulator
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
@@ -83,9 +95,8 @@ def run(path: Path) -> None:
     """Stream until SIGTERM, then drain."""
     from connector.service import Service  # noqa: PLC0415 - help and config need no Kafka client
 
-    settings = _settings(path)
     stop = _Stop()
-    with Service(settings) as service:
+    with Service(_settings(path)) as service:
         service.run(stop.requested)
 
 
@@ -104,9 +115,8 @@ class _Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal hands over
         self._signals += 1
         if self._signals > 1:
-            signal.signal(number, signal.SIG_DFL)
-            structlog.get_logger().warning("stopped at once, what was not committed is read again")
-            sys.exit(EXIT_STOPPED)
+            os.write(sys.stderr.fileno(), b"stopped at once: what was not committed is read again\n")
+            os._exit(EXIT_STOPPED)  # nothing that hangs may hold us, and nothing is lost
 
 
 @main.command()
@@ -132,7 +142,7 @@ def demo(seconds: float, *, forever: bool) -> None:
     try:
         from connector.demo.run import run as run_demo  # noqa: PLC0415 - needs the extra
     except ImportError as e:
-        _missing_extra(e)
+        raise _missing(e) from None
     sys.exit(run_demo(None if forever else seconds))
 
 
@@ -160,7 +170,19 @@ def _settings(path: Path) -> Settings:
     return settings
 
 
-def _missing_extra(error: ImportError) -> NoReturn:
-    raise ConfigError(
+def _missing(error: ImportError) -> ConfigError:
+    return ConfigError(
         [f"{error.name} is not installed: pip install 'kafka-celonis-connector[emulator]'"], source="installation"
-    ) from None
+    )
+
+
+def _missing_extra(error: ImportError) -> click.Command:
+    """Return a command that says what is not installed, so that the help of the others still works."""
+
+    @click.command("emulator", add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("args", nargs=-1)
+    def missing(args: tuple[str, ...]) -> None:  # noqa: ARG001 - whatever was asked
+        """Answer the Data Push API (not installed)."""
+        raise _missing(error)
+
+    return missing

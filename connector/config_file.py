@@ -138,7 +138,7 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema(mode="validation")
     table = schema["$defs"]["Table"]
     table["required"] = [name for name in table["required"] if name != "format"]  # `defaults` may give it
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kafka-celonis configuration", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "kafka-celonis configuration"}
 
 
 def effective(settings: Settings) -> str:
