@@ -1,0 +1,59 @@
+"""Owns `make bench`: every ratio in one run, against the bar it must hold, and `benchmarks/latest.json`.
+
+Never runs in the tests: a ratio says something only on a machine that does nothing else. Exit code 1 when a bar is
+missed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import psutil
+
+from benchmarks.decode import avro_decode_to_reference, json_decode_to_orjson
+from benchmarks.streaming import Ground, end_to_end, resident_memory
+
+LATEST = Path(__file__).parent / "latest.json"
+BARS = {  # name → (what, bar, whether more is better)
+    "end_to_end_avro_cpu_to_floor": ("CPU of the whole path, as a multiple of a bare consume() loop", 3.0, False),
+    "avro_decode_to_reference": ("Avro decoding, times faster than fastavro and Table.from_pylist", 10.0, True),
+    "json_decode_to_orjson": ("JSON decoding, times faster than orjson.loads alone", 1.0, True),
+    "rss_mb_5gb_20_tables": ("Resident memory while 5 GB flow through 20 tables, MB", 400.0, False),
+}
+
+
+def main() -> int:
+    """Measure, print a table, write the file; return the exit code."""
+    ratios = {
+        "avro_decode_to_reference": avro_decode_to_reference(),
+        "json_decode_to_orjson": json_decode_to_orjson(),
+    }
+    with Ground() as ground:
+        ratios["end_to_end_avro_cpu_to_floor"], flat = end_to_end(ground)
+        memory = resident_memory(ground)
+        ratios["rss_mb_5gb_20_tables"] = memory.rss
+    LATEST.write_text(json.dumps({"machine": machine(), "ratios": ratios}, indent=2) + "\n")
+    print(f"On {machine()}; 2,000,000 flat records took {flat.seconds:.0f} s, 5 GB took {memory.seconds:.0f} s.\n")
+    print("| measured | bar | found |\n|---|---|---|")
+    missed = 0
+    for name, (what, bar, more) in BARS.items():
+        missed += (ratios[name] < bar) if more else (ratios[name] > bar)
+        print(f"| {what} | {'≥' if more else '≤'} {bar:g} | {ratios[name]:.2f} |")
+    return 1 if missed else 0
+
+
+def machine() -> str:
+    """Return what this machine is, in a few words."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    model = names[0] if names else platform.processor()
+    memory = psutil.virtual_memory().total >> 30
+    return f"{os.cpu_count()} cores of {model}, {memory} GiB, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""Owns the whole path under load: a real broker, the connector as a process of its own, the emulator in this one.
+
+Never judges what arrives beyond its number of rows (the tests do). Invariant: what is measured runs in the same
+minutes as its floor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import yaml
+from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.decode import SCHEMA, avro_values, events
+from connector.demo.registry import RegistryServer
+from connector.emulator import Emulator, EmulatorSettings
+from tests.kafka_broker import KafkaBroker, wait_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+POOL = "11111111-2222-3333-4444-555555555555"
+PARTITIONS = 4
+ROUNDS = 3
+
+
+class Cost(NamedTuple):
+    """CPU seconds and the largest resident memory (MB) of one run, and how long it took (seconds)."""
+
+    cpu: float
+    rss: float
+    seconds: float
+
+
+class Ground:
+    """A broker, a registry and an emulator that knows one key; a context manager."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as parts:
+            self.folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="kafka-celonis-bench-")))
+            self.broker = parts.enter_context(KafkaBroker(self.folder / "kafka"))
+            self.registry = parts.enter_context(RegistryServer())
+            self.key = uuid.uuid4().hex
+            settings = EmulatorSettings(
+                directory=self.folder / "emulator", app_keys={self.key: [POOL]}, pools={POOL: "bench"}
+            )
+            self.emulator = parts.enter_context(Emulator(settings))
+            self._parts = parts.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._parts.close()
+
+    def fill(self, topic: str, values: list[bytes], count: int) -> None:
+        """Produce `count` messages to a new topic, `values` over and over."""
+        self.broker.create_topic(PARTITIONS, topic)
+        producer = Producer(
+            {"bootstrap.servers": self.broker.bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
+        )
+        for sent in range(count):
+            while True:
+                try:
+                    producer.produce(topic, values[sent % len(values)], partition=sent % PARTITIONS)
+                    break
+                except BufferError:
+                    producer.poll(0.5)
+        producer.flush()
+
+    def stream(self, tables: list[dict[str, Any]], rows: int) -> Cost:
+        """Run a connector until `rows` are in DONE jobs, and return what it cost."""
+        run = uuid.uuid4().hex[:8]
+        config = self.folder / f"{run}.yaml"
+        config.write_text(yaml.safe_dump(self._settings(run, tables)))
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.connector_process", str(config)],
+            env={**os.environ, "CELONIS_APP_KEY": self.key},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(lambda: process.poll() is not None or _pushed_rows(self._port) >= rows, 900)
+            seconds = time.monotonic() - began
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        cpu, rss = map(float, out.split())
+        return Cost(cpu, rss, seconds)
+
+    def _settings(self, run: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
+        self._port = _free_port()
+        return {
+            "kafka": {"brokers": self.broker.bootstrap, "group": run, "dead_letter_topic": None},
+            "schema_registry": {"url": self.registry.url},
+            "celonis": {
+                "team_url": self.emulator.url,
+                "pool_id": POOL,
+                "auth": {"app_key": "${CELONIS_APP_KEY}"},
+            },
+            "tables": [t | {"target": f"T{run}_{{topic}}"} for t in tables],
+            "defaults": {"format": "avro"},
+            "spool": {"directory": str(self.folder / f"spool-{run}")},
+            "observe": {"host": "127.0.0.1", "port": self._port},
+        }
+
+
+def end_to_end(ground: Ground, count: int = 2_000_000) -> tuple[float, Cost]:
+    """Return the connector's CPU as a multiple of the floor's (median of rounds in turn), and the last run's cost.
+
+    Avro, ten flat fields, about 75 bytes; default settings but for the age, so that the last rows go at once.
+    """
+    ground.registry.register("flat-value", SCHEMA)
+    ground.fill("flat", avro_values(events(100_000)), count)
+    table = {"topics": ["flat"], "flush": {"age": "1 s"}}
+    ratios = []
+    for _ in range(ROUNDS):
+        floor = _floor(ground, "flat", count)
+        cost = ground.stream([table], count)
+        ratios.append(cost.cpu / floor)
+    return statistics.median(ratios), cost
+
+
+def resident_memory(ground: Ground, size: int = 5_000_000_000, tables: int = 20) -> Cost:
+    """Return the cost of `size` bytes of messages in `tables` tables, with default settings."""
+    values = avro_values([e | {"note": uuid.uuid4().hex * 30} for e in events(10_000)])
+    count = size // tables // (sum(map(len, values)) // len(values))
+    topics = [f"memory-{n}" for n in range(tables)]
+    for topic in topics:
+        ground.fill(topic, values, count)
+    return ground.stream([{"topics": topics, "flush": {"age": "20 s"}}], count * tables)
+
+
+def _floor(ground: Ground, topic: str, count: int) -> float:
+    out = subprocess.run(
+        [sys.executable, "-m", "benchmarks.floor", ground.broker.bootstrap, topic, str(count)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    ).stdout
+    return float(out)
+
+
+def _pushed_rows(port: int) -> float:
+    try:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    except httpx.TransportError:
+        return 0
+    families = text_string_to_metric_families(text)
+    return sum(s.value for f in families for s in f.samples if s.name == "kafka_celonis_pushed_rows_total")
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
