@@ -6,9 +6,6 @@ minutes as its floor.
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -19,13 +16,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx
-import yaml
 from confluent_kafka import Producer
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.decode import SCHEMA, avro_values, events
 from connector.demo.registry import RegistryServer
+from connector.demo.running import RunningConnector
 from connector.emulator import Emulator, EmulatorSettings
 from tests.kafka_broker import KafkaBroker, wait_for
 
@@ -83,27 +78,20 @@ class Ground:
     def stream(self, tables: list[dict[str, Any]], rows: int) -> Cost:
         """Run a connector until `rows` are in DONE jobs, and return what it cost."""
         run = uuid.uuid4().hex[:8]
-        config = self.folder / f"{run}.yaml"
-        config.write_text(yaml.safe_dump(self._settings(run, tables)))
+        folder = self.folder / run
+        folder.mkdir()
         began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.connector_process", str(config)],
-            env={**os.environ, "CELONIS_APP_KEY": self.key},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            wait_for(lambda: process.poll() is not None or _pushed_rows(self._port) >= rows, 900)
+        module = ("benchmarks.connector_process",)
+        connector = RunningConnector(folder, self._settings(run, tables), {"CELONIS_APP_KEY": self.key}, module)
+        with connector:
+            wait_for(lambda: connector.exit_code is not None or _pushed_rows(connector) >= rows, 900)
             seconds = time.monotonic() - began
-            process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
-        cpu, rss = map(float, out.split())
+            if connector.stop():
+                raise RuntimeError(connector.log())
+        cpu, rss = map(float, connector.log(lines=1).split())
         return Cost(cpu, rss, seconds)
 
     def _settings(self, run: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
-        self._port = _free_port()
         return {
             "kafka": {"brokers": self.broker.bootstrap, "group": run, "dead_letter_topic": None},
             "schema_registry": {"url": self.registry.url},
@@ -115,7 +103,6 @@ class Ground:
             "tables": [t | {"target": f"T{run}_{{topic}}"} for t in tables],
             "defaults": {"format": "avro"},
             "spool": {"directory": str(self.folder / f"spool-{run}")},
-            "observe": {"host": "127.0.0.1", "port": self._port},
         }
 
 
@@ -156,16 +143,5 @@ def _floor(ground: Ground, topic: str, count: int) -> float:
     return float(out)
 
 
-def _pushed_rows(port: int) -> float:
-    try:
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
-    except httpx.TransportError:
-        return 0
-    families = text_string_to_metric_families(text)
-    return sum(s.value for f in families for s in f.samples if s.name == "kafka_celonis_pushed_rows_total")
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def _pushed_rows(connector: RunningConnector) -> float:
+    return connector.metrics().get("kafka_celonis_pushed_rows_total", 0)

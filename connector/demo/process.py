@@ -99,6 +99,14 @@ class Process:
             told.append(self._break(case))
         return told
 
+    def summary(self) -> str:
+        """Return in one sentence what was told."""
+        events, orders = len(self.activities), len(self.orders)
+        return (
+            f"Told were {events:,} states of {orders:,} orders, of which the last of each must be stored, "
+            f"{events:,} activities, and {self.broken:,} broken messages."
+        )
+
     def _open_case(self) -> None:
         at = self._next_case_at
         self._cases += 1

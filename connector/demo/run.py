@@ -41,19 +41,20 @@ def run(seconds: float | None, console: Console | None = None) -> int:
 def _perform(stage: Stage, seconds: float | None, console: Console) -> Verdict:
     process = Process(stage.schema_id)
     console.print("Purchase orders (Avro) and their activities (JSON) stream from Kafka into Celonis tables.")
-    stage.wait_until_ready()
+    stage.connector.wait_until_ready()
     screen = _Screen(stage, process, console)
     with screen:
         _tell(stage, process, seconds, screen)
         stage.flush()
         _catch_up(stage, process, screen)
-    code = stage.stop_connector()
+    code = stage.connector.stop()
     verdict = judge(process, stage.emulator.query, stage.dead_letters())
     _show_answers(stage, console)
+    console.print(process.summary(), soft_wrap=True)
     if code:
         verdict = verdict._replace(differences=(*verdict.differences, f"the connector ended with exit code {code}"))
     if verdict.differences:
-        console.print(stage.log(), highlight=False)
+        console.print(stage.connector.log(), highlight=False)
     return verdict
 
 
@@ -68,8 +69,8 @@ def _tell(stage: Stage, process: Process, seconds: float | None, screen: _Screen
                     stage.produce(told)
                 events += 1
             screen.refresh("streaming")
-            if not stage.alive:
-                raise RuntimeError(f"the connector ended by itself:\n{stage.log()}")
+            if stage.connector.exit_code is not None:
+                raise RuntimeError(f"the connector ended by itself:\n{stage.connector.log()}")
             time.sleep(0.02)
     except KeyboardInterrupt:
         return
@@ -78,7 +79,7 @@ def _tell(stage: Stage, process: Process, seconds: float | None, screen: _Screen
 def _catch_up(stage: Stage, process: Process, screen: _Screen) -> None:
     """Wait until everything told is in the tables; what is missing then is for the verdict to say."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while time.monotonic() < deadline and stage.alive:
+    while time.monotonic() < deadline and stage.connector.exit_code is None:
         screen.refresh("catching up")
         rows = stage.rows()
         if rows.get(ORDERS_TABLE) == len(process.orders) and rows.get(ACTIVITIES_TABLE) == len(process.activities):
@@ -110,7 +111,7 @@ class _Screen:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + (REFRESH_SECONDS if self._live else LINE_SECONDS)
-        figures = _figures(self._stage.metrics(), self._stage.rows(), self._process)
+        figures = _figures(self._stage.connector.metrics(), self._stage.rows(), self._process)
         if self._live:
             self._live.update(_as_table(phase, figures), refresh=True)
         else:
@@ -144,7 +145,7 @@ def _as_table(title: str, figures: Mapping[str, str]) -> Table:
 
 def _show_answers(stage: Stage, console: Console) -> None:
     for answer in ANSWERS:
-        table = Table(*answer.columns, title=answer.question, title_justify="left")
+        table = Table(*answer.columns, title=answer.question, title_justify="left", min_width=len(answer.question))
         for row in stage.emulator.query(answer.sql):
             table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row))
         console.print(table)
