@@ -1,7 +1,8 @@
 """Owns the hour window: how many pushes this process may still execute in the current UTC hour.
 
 Never sleeps and never reads a clock: `now` is seconds since the epoch, and a denial returns the wait. Invariant: at
-most `limit` grants in any full UTC hour, and none after the server said that the hour is exhausted.
+most `limit` grants in any full UTC hour, also when the clock goes back, and none after the server said that the hour
+is exhausted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 HOUR = 3600.0
+_REMEMBERED = 24  # hours whose grants are kept, for clocks that go back; older ones count as spent
 
 
 def hour_of(now: float) -> int:
@@ -23,34 +25,44 @@ def next_hour(now: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HourWindow:
-    """What was granted in `hour`; `closed_until` is the server's word that nothing is left before then."""
+    """What was granted, as (hour, grants), ascending; `closed_until`: the server said that nothing is left before."""
 
     limit: int
-    hour: int = -1
-    granted: int = 0
+    granted: tuple[tuple[int, int], ...] = ()
     closed_until: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError("an hour has at least one push")
+
     def left(self, now: float) -> int:
-        """Return the pushes left in the hour of `now`. An hour that has gone back in time is still the spent one."""
-        if now < self.closed_until:
+        """Return the pushes left in the hour of `now`."""
+        hour = hour_of(now)
+        if now < self.closed_until or hour < self._remembers_from:
             return 0
-        return self.limit if hour_of(now) > self.hour else max(0, self.limit - self.granted)
+        return max(0, self.limit - dict(self.granted).get(hour, 0))
 
     def wait(self, now: float) -> float:
         """Return the seconds until a push is left; 0 when one is."""
-        if self.left(now):
-            return 0.0
-        turn = next_hour(max(now, self.hour * HOUR)) if now >= self.closed_until else self.closed_until
-        return turn - now
+        at = max(now, self.closed_until)
+        while not self.left(at):
+            at = max(next_hour(at), self._remembers_from * HOUR)
+        return at - now
 
     def take(self, now: float) -> HourWindow:
         """Return the window after one grant; there must be a push left."""
         if not self.left(now):
             raise ValueError("no push is left in this hour: ask left() before take()")
-        hour = hour_of(now)
-        return replace(self, hour=hour, granted=1) if hour > self.hour else replace(self, granted=self.granted + 1)
+        grants = dict(self.granted)
+        grants[hour_of(now)] = grants.get(hour_of(now), 0) + 1
+        return replace(self, granted=tuple(sorted(grants.items())[-_REMEMBERED:]))
 
     def close(self, now: float, wait: float | None) -> HourWindow:
         """Return the window after the server refused: closed for `wait` seconds, or until the next hour."""
         until = next_hour(now) if wait is None else now + wait
         return replace(self, closed_until=max(self.closed_until, until))
+
+    @property
+    def _remembers_from(self) -> int:
+        """The first hour whose grants are surely known."""
+        return self.granted[0][0] if len(self.granted) == _REMEMBERED else 0

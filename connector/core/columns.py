@@ -44,12 +44,8 @@ ARROW: dict[ColumnType, pa.DataType] = {
 }
 """The one Arrow type in which a column of each type is buffered and written."""
 
-_BY_ARROW = {arrow: column_type for column_type, arrow in ARROW.items()}
-
-
-def column_type(arrow: pa.DataType) -> ColumnType:
-    """Return the column type of one of the Arrow types in `ARROW`."""
-    return _BY_ARROW[arrow]
+OF_ARROW: dict[pa.DataType, ColumnType] = {arrow: column_type for column_type, arrow in ARROW.items()}
+"""The column type of each of these Arrow types."""
 
 
 def widened(a: ColumnType, b: ColumnType) -> ColumnType:

@@ -47,15 +47,6 @@ def merge_ranges(ranges: Iterable[OffsetRange]) -> tuple[OffsetRange, ...]:
     return tuple(OffsetRange(*tp, *merged[tp]) for tp in sorted(merged))
 
 
-def lowest_starts(held: Iterable[Iterable[OffsetRange]]) -> dict[TopicPartition, int]:
-    """Return the lowest offset of each partition that any of the holders still holds."""
-    lowest: dict[TopicPartition, int] = {}
-    for ranges in held:
-        for r in ranges:
-            lowest[r.tp] = min(lowest.get(r.tp, r.start), r.start)
-    return lowest
-
-
 def safe_offsets(
     positions: Mapping[TopicPartition, int], held: Iterable[Iterable[OffsetRange]]
 ) -> dict[TopicPartition, int]:
@@ -64,5 +55,9 @@ def safe_offsets(
     Derived at every step, never tracked, so it cannot drift from what is held. A partition without a position is
     not ours, whatever is still held of it.
     """
-    lowest = lowest_starts(held)
-    return {tp: min(position, lowest.get(tp, position)) for tp, position in positions.items()}
+    safe = dict(positions)
+    for ranges in held:
+        for r in ranges:
+            if r.tp in safe:
+                safe[r.tp] = min(safe[r.tp], r.start)
+    return safe

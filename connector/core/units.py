@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _BYTES = {
     "": 1,
@@ -28,8 +33,8 @@ def parse_seconds(value: object) -> float:
     return _parse(value, _SECONDS, "a duration such as 500 ms, 60 s, 5 min, 1 h or a number of seconds")
 
 
-def _parse(value: object, units: dict[str, float] | dict[str, int], expected: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+def _parse(value: object, units: Mapping[str, float], expected: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
     match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
     unit = units.get(match.group(2).lower()) if match else None

@@ -7,27 +7,28 @@ decoded again record by record, so every message is either a row or a reject tha
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastavro import parse_schema, schemaless_reader
+from fastavro import schemaless_reader
+from fastavro._read_py import schemaless_reader as slow_reader
 from pyruhvro import deserialize_array
 
 from connector.core.messages import reject
 from connector.errors import UnknownSchema
 from connector.formats.avro_schema import AvroPlan, NotARecord, plan
 from connector.formats.avro_values import finish, raw_type, textual
-from connector.formats.leaves import Leaf, Part
+from connector.formats.leaves import Part, numbers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from connector.core.columns import ColumnType
     from connector.core.messages import MessageBatch, Reject
     from connector.formats.avro_schema import LeafPlan
     from connector.formats.avro_values import Style
-    from connector.formats.leaves import Schemas
+    from connector.formats.leaves import Leaf, Path, Schemas
 
 HEADER = 5  # magic byte 0, then the schema id, big endian
 
@@ -39,8 +40,11 @@ class AvroFormat:
         self._schemas, self._style, self._columnar = schemas, style, columnar
         self._plans: dict[bytes, AvroPlan | tuple[str, str]] = {}
 
-    def read(self, messages: MessageBatch, rows: Sequence[int]) -> tuple[list[Part], list[Reject]]:
+    def read(
+        self, messages: MessageBatch, rows: Sequence[int], types: Mapping[Path, ColumnType]
+    ) -> tuple[list[Part], list[Reject]]:
         """Decode the messages numbered `rows`, one part a schema id; raises RegistryUnavailable."""
+        del types  # the schema says all
         by_header = _by_header(messages.values, rows)
         plans = {header: self._plan(header) for header in by_header}
         parts: list[Part] = []
@@ -48,9 +52,7 @@ class AvroFormat:
         for header, numbers in by_header.items():
             known = plans[header]
             if isinstance(known, AvroPlan):
-                part, broken = self._decode(known, messages, numbers)
-                rejects += broken
-                parts.append(part)
+                parts.append(self._decode(known, messages, numbers, rejects))
             else:
                 rejects += [reject(messages, i, *known) for i in numbers]
         return parts, rejects
@@ -76,20 +78,31 @@ class AvroFormat:
             self._plans[header] = ("unreadable_schema", f"schema {schema_id}: {e}")
         return self._plans[header]
 
-    def _decode(self, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int]) -> tuple[Part, list[Reject]]:
+    def _decode(self, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]) -> Part:
+        """Return the records of one schema, and add to `rejects` what is none."""
         datums = [messages.values[i][HEADER:] for i in numbers]  # type: ignore[index]
-        if self._columnar and known.columnar and known.leaves:
-            batch = _columns(known, datums)
-            if batch is not None:
-                return Part(_leaves_of_batch(known, batch, self._style), np.array(numbers, np.int64)), []
-        records, good, rejects = _records(known, messages, numbers, datums)
-        if rejects and self._columnar and known.columnar and known.leaves:
-            batch = _columns(known, [datums[i] for i in good])
-            if batch is not None:
-                rows = np.array([numbers[i] for i in good], np.int64)
-                return Part(_leaves_of_batch(known, batch, self._style), rows), rejects
-        leaves = [_leaf_of_records(known, leaf, records, self._style) for leaf in known.leaves]
-        return Part(leaves, np.array([numbers[i] for i in good], np.int64)), rejects
+        leaves = _columns(known, datums, self._style) if self._columnar else None
+        if leaves is not None:
+            return Part(leaves, numbers_of(numbers))
+        read = [_record(known, datum) for datum in datums]
+        if not any(isinstance(r, _Broken) for r in read):
+            try:
+                return Part(_leaves(known, read, self._style), numbers_of(numbers))  # type: ignore[arg-type]
+            except Exception:  # noqa: BLE001, S110 - some record holds a value that has no meaning; it is sought below
+                pass
+        judged = [r if isinstance(r, _Broken) else _judged(known, r, self._style) for r in read]
+        broken = [(i, r) for i, r in zip(numbers, judged, strict=True) if isinstance(r, _Broken)]
+        rejects += [reject(messages, i, *r) for i, r in broken]
+        records = [r for r in judged if not isinstance(r, _Broken)]
+        good = [i for i, r in zip(numbers, judged, strict=True) if not isinstance(r, _Broken)]
+        return Part(_leaves(known, records, self._style), numbers_of(good))
+
+
+class _Broken(NamedTuple):
+    """Why a datum is no record."""
+
+    reason: str
+    detail: str
 
 
 def _by_header(values: list[bytes | None], rows: Sequence[int]) -> dict[bytes, Sequence[int]]:
@@ -103,63 +116,65 @@ def _by_header(values: list[bytes | None], rows: Sequence[int]) -> dict[bytes, S
     return dict(by_header)
 
 
-def _columns(known: AvroPlan, datums: list[bytes]) -> pa.RecordBatch | None:
-    """Decode all of `datums` at once, or None when one of them is damaged."""
+def _columns(known: AvroPlan, datums: list[bytes], style: Style) -> list[Leaf] | None:
+    """Decode all of `datums` at once, or None when one of them is damaged or the schema is not for this."""
+    if known.text is None:
+        return None
     try:
         batch = deserialize_array(datums, known.text)
-    except (ValueError, UnicodeDecodeError, OverflowError, pa.ArrowException):
+        return [_leaf_of_batch(known, leaf, batch, style) for leaf in known.leaves]
+    except (ValueError, OverflowError, TypeError, pa.ArrowException):
         return None
-    return batch if batch.num_rows == len(datums) else None
 
 
-def _records(
-    known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], datums: list[bytes]
-) -> tuple[list[dict[str, Any]], list[int], list[Reject]]:
-    """Decode one by one: the records, the index of each in `datums`, and the rejects."""
-    schema = parse_schema(known.wire)
-    records: list[dict[str, Any]] = []
-    good: list[int] = []
-    rejects: list[Reject] = []
-    for index, datum in enumerate(datums):
-        try:
-            records.append(schemaless_reader(io.BytesIO(datum), schema))  # type: ignore[arg-type]
-        except Exception as e:  # noqa: BLE001 - fastavro raises whatever the bytes provoke
-            detail = f"cannot be read with its schema: {type(e).__name__}: {e}"
-            rejects.append(reject(messages, numbers[index], "broken_avro", detail))
-        else:
-            good.append(index)
-    return records, good, rejects
+def _leaf_of_batch(known: AvroPlan, leaf: LeafPlan, batch: pa.RecordBatch, style: Style) -> Leaf:
+    values = batch.column(leaf.path[0])
+    for name in leaf.path[1:]:
+        values = pc.struct_field(values, name)
+    if leaf.scalar is None:
+        values = textual(values.to_pylist(), leaf.schema, known.named, style)
+    elif leaf.scalar.avro in ("string", "enum"):
+        values = values.cast(pa.string())
+        values.validate(full=True)  # the decoder does not look whether it is UTF-8
+    else:
+        values = values.cast(raw_type(leaf.scalar))
+    return finish(leaf, values, known.named, style)
 
 
-def _leaves_of_batch(known: AvroPlan, batch: pa.RecordBatch, style: Style) -> list[Leaf]:
-    leaves = []
-    for leaf in known.leaves:
-        values = batch.column(leaf.path[0])
-        for name in leaf.path[1:]:
-            values = _child(values, name)
-        if leaf.scalar is None:
-            values = textual(values.to_pylist(), leaf.schema, known.named, style)
-        leaves.append(finish(leaf, values, known.named, style))
-    return leaves
+def _record(known: AvroPlan, datum: bytes) -> dict[str, Any] | _Broken:
+    """Read one datum. Of a recursive schema in Python, whose stack has a limit: the compiled reader would crash."""
+    stream = io.BytesIO(datum)
+    read = slow_reader if known.recursive else schemaless_reader
+    try:
+        record = read(stream, known.wire)
+    except RecursionError:
+        return _Broken("too_deep", "records are nested too deep")
+    except Exception as e:  # noqa: BLE001 - fastavro raises whatever the bytes provoke
+        return _Broken("broken_avro", f"cannot be read with its schema: {type(e).__name__}: {e}")
+    left = len(datum) - stream.tell()
+    return _Broken("broken_avro", f"{left} bytes are left over when it is read with its schema") if left else record  # type: ignore[return-value]
 
 
-def _child(values: pa.StructArray, name: str) -> pa.Array:
-    """Return a field of a struct, null where the struct is null."""
-    return pc.struct_field(values, name)
+def _judged(known: AvroPlan, record: dict[str, Any], style: Style) -> dict[str, Any] | _Broken:
+    """Return the record when leaves can be made of it."""
+    try:
+        _leaves(known, [record], style)
+    except Exception as e:  # noqa: BLE001 - whatever the values provoke
+        deep = isinstance(e, RecursionError) or "ecursion" in str(e)
+        return _Broken("too_deep" if deep else "broken_avro", f"a value has no meaning: {type(e).__name__}: {e}")
+    return record
+
+
+def _leaves(known: AvroPlan, records: list[dict[str, Any]], style: Style) -> list[Leaf]:
+    return [_leaf_of_records(known, leaf, records, style) for leaf in known.leaves]
 
 
 def _leaf_of_records(known: AvroPlan, leaf: LeafPlan, records: list[dict[str, Any]], style: Style) -> Leaf:
-    found = [_at(record, leaf) for record in records]
+    found: list[Any] = records
+    for name in leaf.path:
+        found = [None if outer is None else outer[name] for outer in found]
     if leaf.scalar is None:
         values = textual(found, leaf.schema, known.named, style)
     else:
         values = pa.array(found, raw_type(leaf.scalar))
     return finish(leaf, values, known.named, style)
-
-
-def _at(record: Any, leaf: LeafPlan) -> Any:  # noqa: ANN401 - whatever Avro holds
-    for name in leaf.path:
-        if record is None:
-            return None
-        record = record[name]
-    return record

@@ -44,13 +44,14 @@ _LOGICAL = {  # (logical type, type underneath) → column type; a pair that is 
     ("uuid", "string"): ColumnType.STRING,
     ("uuid", "fixed"): ColumnType.STRING,
     ("duration", "fixed"): ColumnType.STRING,
-    ("decimal", "bytes"): ColumnType.FLOAT,
-    ("decimal", "fixed"): ColumnType.FLOAT,
+    ("scaled", "bytes"): ColumnType.FLOAT,  # a decimal, see `_lenient`
+    ("scaled", "fixed"): ColumnType.FLOAT,
 }
-
 
 _STRUCTURE: tuple[str, ...] = ("type", "name", "symbols", "size")
 _CONTENTS: tuple[str, ...] = ("items", "values")
+_RECORDS: tuple[str, ...] = ("record", "error")
+_LOOSE = {"int": "long", "bytes": "string"}  # damaged ints are not cut to 32 bits, and bytes can be taken at all
 
 
 class Scalar(NamedTuple):
@@ -73,12 +74,16 @@ class LeafPlan:
 
 @dataclass(frozen=True, slots=True)
 class AvroPlan:
-    """What there is to know about a writer schema. `columnar`: the vectorised decoder is right for it."""
+    """What there is to know about a writer schema.
 
-    wire: Schema
-    text: str
+    `wire`: without logical types, parsed, for the reference. `text`: the same in JSON with wider types of the same
+    bytes, for the vectorised decoder; None where that one is not right. `recursive`: a record may hold its like.
+    """
+
+    wire: Any
+    text: str | None
     leaves: tuple[LeafPlan, ...]
-    columnar: bool
+    recursive: bool
     named: dict[str, Any] = field(repr=False)
 
 
@@ -95,16 +100,42 @@ def plan(text: str, references: tuple[str, ...] = ()) -> AvroPlan:
     named: dict[str, Any] = {}
     try:
         for reference in references:
-            parse_schema(json.loads(reference), named_schemas=named)
-        schema = parse_schema(json.loads(text), named_schemas=named)
+            parse_schema(_lenient(json.loads(reference)), named_schemas=named)
+        schema = parse_schema(_lenient(json.loads(text)), named_schemas=named)
+        inner = resolved(schema, named)
+        if not isinstance(inner, dict) or inner["type"] not in _RECORDS:
+            raise NotARecord("the values of this schema are no records")  # noqa: TRY301
+        leaves = tuple(_leaves((), inner, named, ()))
+        wire = _on_the_wire(schema, named, set())
+        bombs = _weightless_items(inner, named, set())
+        recursive = _recursive(inner, named, ())
+        columnar = bool(leaves) and _columnar(inner, named, ())
+        fast = json.dumps(_loose(wire)) if columnar and not recursive else None
+    except NotARecord:
+        raise
     except Exception as e:
         raise ValueError(f"{type(e).__name__}: {e}") from e
-    inner = resolved(schema, named)
-    if not isinstance(inner, dict) or inner["type"] not in ("record", "error"):
-        raise NotARecord("the values of this schema are no records")
-    wire = _on_the_wire(schema, named, set())
-    leaves = tuple(_leaves((), inner, named, ()))
-    return AvroPlan(wire, json.dumps(wire), leaves, _columnar(schema, named, ()), named)
+    if bombs:
+        raise ValueError("an array or map of items that take no bytes: a few bytes could claim any number of them")
+    return AvroPlan(parse_schema(wire), fast, leaves, recursive, named)
+
+
+def _lenient(schema: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return a schema without what fastavro is stricter about than its values need.
+
+    That is the defaults, and the precision of decimals: Kafka Connect writes more digits after the point than there
+    are at all (precision 64, scale 127) for an Oracle NUMBER. A decimal is called `scaled` from here on; one whose
+    scale is no natural number is no decimal (Avro specification, "Logical Types": then the type underneath).
+    """
+    if isinstance(schema, list):
+        return [_lenient(s) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {k: v for k, v in schema.items() if k != "default"}
+    if schema.get("logicalType") == "decimal":
+        scale = schema.get("scale", 0)
+        result["logicalType"] = "scaled" if isinstance(scale, int) and scale >= 0 else ""
+    return {k: _lenient(v) if k in ("type", "fields", *_CONTENTS) else v for k, v in result.items()}
 
 
 def resolved(schema: Schema, named: dict[str, Any]) -> Schema:
@@ -157,7 +188,7 @@ def _leaves(path: Path, schema: Schema, named: dict[str, Any], outer: tuple[str,
     schema = resolved(schema, named)
     if isinstance(schema, list) and len(branches(schema)) == 1:
         schema = resolved(branches(schema)[0], named)
-    if kind_of(schema) in ("record", "error") and isinstance(schema, dict) and schema["name"] not in outer:
+    if kind_of(schema) in _RECORDS and isinstance(schema, dict) and schema["name"] not in outer:
         for f in schema["fields"]:
             yield from _leaves((*path, f["name"]), f["type"], named, (*outer, schema["name"]))
     elif kind_of(schema) != "null" and not (isinstance(schema, list) and not branches(schema)):
@@ -178,7 +209,7 @@ def _on_the_wire(schema: Schema, named: dict[str, Any], defined: set[str]) -> Sc
             return str(schema["name"])
         defined.add(schema["name"])
     result: dict[str, Any] = {k: schema[k] for k in _STRUCTURE if k in schema}
-    if kind in ("record", "error"):
+    if kind in _RECORDS:
         fields = [{"name": f["name"], "type": _on_the_wire(f["type"], named, defined)} for f in schema["fields"]]
         return {**result, "type": "record", "fields": fields}
     for inner in _CONTENTS:
@@ -187,17 +218,62 @@ def _on_the_wire(schema: Schema, named: dict[str, Any], defined: set[str]) -> Sc
     return result if len(result) > 1 else str(kind)
 
 
+def _loose(wire: Schema) -> Schema:
+    """Return a schema on the wire with wider types of the same bytes, for a decoder that does not look at text."""
+    if isinstance(wire, str):
+        return _LOOSE.get(wire, wire)
+    if isinstance(wire, list):
+        return [_loose(s) for s in wire]
+    fields = {"fields": [{**f, "type": _loose(f["type"])} for f in wire["fields"]]} if "fields" in wire else {}
+    return {**wire, **fields, **{k: _loose(wire[k]) for k in _CONTENTS if k in wire}}
+
+
 def _columnar(schema: Schema, named: dict[str, Any], outer: tuple[str, ...]) -> bool:
-    """Say whether the vectorised decoder is right: no bytes, no fixed, no recursion, no union of several types."""
+    """Say whether the vectorised decoder is right: no fixed, no union of several types, no bytes in arrays and maps.
+
+    `outer`: the kinds of what the schema stands in, outermost first.
+    """
     schema = resolved(schema, named)
     if isinstance(schema, list):
         return len(schema) <= 2 and len(branches(schema)) == 1 and all(_columnar(s, named, outer) for s in schema)  # noqa: PLR2004
     kind = kind_of(schema)
-    if kind in ("bytes", "fixed") or (kind == "null" and not outer):
+    if kind == "fixed" or (kind == "bytes" and not set(outer) <= set(_RECORDS)):
         return False
+    return all(_columnar(s, named, (*outer, kind)) for s in _inside(schema))
+
+
+def _inside(schema: Schema) -> list[Any]:
+    """Return the schemas that a resolved schema is made of."""
+    if isinstance(schema, list):
+        return schema
     if not isinstance(schema, dict):
+        return []
+    return [f["type"] for f in schema.get("fields", ())] + [schema[k] for k in _CONTENTS if k in schema]
+
+
+def _recursive(schema: Schema, named: dict[str, Any], outer: tuple[str, ...]) -> bool:
+    """Say whether a record may hold its like; `outer` are the names of the records around it."""
+    schema = resolved(schema, named)
+    name = schema.get("name", "") if isinstance(schema, dict) else ""
+    if name and name in outer:
         return True
-    if kind in ("record", "error"):
-        inner = (*outer, schema["name"])
-        return schema["name"] not in outer and all(_columnar(f["type"], named, inner) for f in schema["fields"])
-    return all(_columnar(schema[k], named, outer) for k in _CONTENTS if k in schema)
+    return any(_recursive(s, named, (*outer, name)) for s in _inside(schema))
+
+
+def _weightless_items(schema: Schema, named: dict[str, Any], seen: set[str]) -> bool:
+    """Say whether there is an array or a map whose items take no bytes."""
+    schema = resolved(schema, named)
+    if isinstance(schema, dict) and "name" in schema:
+        if schema["name"] in seen:
+            return False
+        seen.add(schema["name"])
+    if isinstance(schema, dict) and "items" in schema and _weightless(schema["items"], named):
+        return True
+    return any(_weightless_items(s, named, seen) for s in _inside(schema))
+
+
+def _weightless(schema: Schema, named: dict[str, Any]) -> bool:
+    schema = resolved(schema, named)
+    if kind_of(schema) in _RECORDS and isinstance(schema, dict):
+        return all(_weightless(f["type"], named) for f in schema["fields"])
+    return kind_of(schema) == "null" or (isinstance(schema, dict) and schema.get("size") == 0)

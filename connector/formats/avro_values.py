@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connector.core.columns import ARROW, ColumnType
+from connector.core.conform import dated
 from connector.formats.avro_schema import Scalar, branches, kind_of, resolved, scalar_of, union_type
-from connector.formats.conform import in_range
 from connector.formats.leaves import Leaf
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from connector.formats.avro_schema import LeafPlan, Schema
 
 _RAW = {
@@ -43,6 +46,8 @@ _AVRO_OF: dict[type, tuple[str, ...]] = {
     list: ("array",),
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000  # milliseconds
+_EXACT, _EXACT_POWER, _SHORT = 1 << 53, 22, 7  # integers and powers of ten exact in a double; bytes of the former
 _TO_MILLIS = {"micros": 1_000, "nanos": 1_000_000}
 
 
@@ -63,19 +68,16 @@ def finish(leaf: LeafPlan, values: pa.Array, named: dict[str, Any], style: Style
     """Return the leaf of raw `values`: of a scalar, or text that `textual` has made."""
     scalar = leaf.scalar
     if scalar is None:
-        kind = union_type(leaf.schema, named) if isinstance(leaf.schema, list) else None
-        return _union_leaf(leaf, values, kind)
+        kind = _union_kind(leaf.schema, named, style) if isinstance(leaf.schema, list) else ColumnType.STRING
+        return Leaf(leaf.path, kind, values if kind is ColumnType.STRING else values.cast(ARROW[kind]))
     if scalar.avro in ("bytes", "fixed"):
         return _bytes_leaf(leaf, scalar, values, style)
-    if scalar.type in (ColumnType.DATETIME, ColumnType.TIME, ColumnType.DATE):
-        numbers = _as_millis(values.cast(pa.int64()), scalar.logical)
-        if scalar.type is ColumnType.TIME:
-            numbers = _clock_times(numbers)
-        narrow = numbers if scalar.type is ColumnType.DATETIME else numbers.cast(pa.int32())
-        typed, nulled = in_range(narrow.view(ARROW[scalar.type]), scalar.type)
-        return Leaf(leaf.path, scalar.type, typed, nulled)
-    wanted = ARROW[scalar.type]
-    return Leaf(leaf.path, scalar.type, values if values.type == wanted else values.cast(wanted))
+    if scalar.type is ColumnType.TIME:
+        clock = _arithmetic(_as_millis(values, scalar.logical), lambda numbers: numbers % _DAY)
+        return Leaf(leaf.path, scalar.type, clock.cast(pa.int32()).view(ARROW[scalar.type]))
+    if scalar.type in (ColumnType.DATETIME, ColumnType.DATE):
+        return Leaf(leaf.path, scalar.type, *dated(_as_millis(values, scalar.logical), scalar.type))
+    return Leaf(leaf.path, scalar.type, values)
 
 
 def textual(values: list[Any], schema: Schema, named: dict[str, Any], style: Style) -> pa.Array:
@@ -133,7 +135,7 @@ def _scalar(value: Any, scalar: Scalar, style: Style) -> Any:  # noqa: ANN401
         return _iso_date(value)
     if scalar.type is ColumnType.TIME:
         millis = _floor(value, scalar.logical)
-        return (_EPOCH + timedelta(milliseconds=millis % 86_400_000)).time().isoformat("milliseconds")
+        return (_EPOCH + timedelta(milliseconds=millis % _DAY)).time().isoformat("milliseconds")
     if scalar.type is ColumnType.DATETIME:
         return _iso_datetime(_floor(value, scalar.logical))
     return value
@@ -164,22 +166,59 @@ def _plain(value: object) -> str:
     return repr(value)
 
 
-def _union_leaf(leaf: LeafPlan, texts: pa.Array, kind: ColumnType | None) -> Leaf:
-    """A union of numbers stays numeric; every other one is text."""
-    if kind in (ColumnType.INTEGER, ColumnType.FLOAT):
-        return Leaf(leaf.path, kind, texts.cast(ARROW[kind]))
-    return Leaf(leaf.path, ColumnType.STRING, texts)
+def _union_kind(union: list[Any], named: dict[str, Any], style: Style) -> ColumnType:
+    """Return the type of a union's column: one of numbers stays numeric, every other one is text."""
+    if style.decimals == "string" and any(_is_decimal(resolved(s, named)) for s in union):
+        return ColumnType.STRING
+    kind = union_type(union, named)
+    return kind if kind in (ColumnType.INTEGER, ColumnType.FLOAT) else ColumnType.STRING
+
+
+def _is_decimal(schema: Schema) -> bool:
+    scalar = scalar_of(schema)
+    return scalar is not None and scalar.logical == "scaled"
 
 
 def _bytes_leaf(leaf: LeafPlan, scalar: Scalar, values: pa.Array, style: Style) -> Leaf:
-    kind = ColumnType.STRING if style.decimals == "string" else scalar.type
+    if scalar.logical == "scaled" and style.decimals == "double":
+        return Leaf(leaf.path, ColumnType.FLOAT, _doubles(values, scalar))
     decoded = [None if v is None else _from_bytes(v, scalar, style) for v in values.to_pylist()]
-    return Leaf(leaf.path, kind, pa.array(decoded, ARROW[kind]))
+    return Leaf(leaf.path, ColumnType.STRING, pa.array(decoded, pa.string()))
+
+
+def _doubles(values: pa.Array, scalar: Scalar) -> pa.Array:
+    """Return decimals, big-endian two's complement in bytes, as the nearest doubles.
+
+    In columns where the quotient of two exact doubles is the nearest one: below 2^53, and 10^22.
+    """
+    unscaled = _small_integers(values) if scalar.scale <= _EXACT_POWER else None
+    if unscaled is None:
+        slowly = (None if v is None else _from_bytes(v, scalar, Style()) for v in values.to_pylist())
+        return pa.array(slowly, pa.float64())
+    null = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+    return pa.array(unscaled / 10.0**scalar.scale, mask=null)
+
+
+def _small_integers(values: pa.Array) -> npt.NDArray[np.int64] | None:
+    """Return the integers in `values`, 0 for null, or None when one of them has over 53 bits."""
+    lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    longest = int(lengths.max(initial=0))
+    if longest > _SHORT:
+        return None
+    _, offsets, data = values.buffers()
+    starts = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values)]
+    content = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
+    number = np.zeros(len(values), np.int64)
+    for k in range(longest):
+        here = np.flatnonzero(lengths > k)
+        byte = content[starts[here] + k].astype(np.int64)
+        number[here] = (number[here] << 8) + (byte if k else byte - ((byte >> 7) << 8))
+    return number if (np.abs(number) <= _EXACT).all() else None
 
 
 def _from_bytes(value: bytes, scalar: Scalar, style: Style) -> str | float:
-    if scalar.logical == "decimal":
-        number = Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scalar.scale)
+    if scalar.logical == "scaled":
+        number = Decimal(f"{int.from_bytes(value, 'big', signed=True)}E{-scalar.scale}")
         return f"{number:f}" if style.decimals == "string" else float(number)
     if scalar.logical == "uuid":
         return str(uuid.UUID(bytes=value))
@@ -192,11 +231,6 @@ def _from_bytes(value: bytes, scalar: Scalar, style: Style) -> str | float:
 def _as_millis(values: pa.Array, logical: str) -> pa.Array:
     divisor = _TO_MILLIS.get(logical.rpartition("-")[2])
     return values if divisor is None else _arithmetic(values, lambda numbers: numbers // divisor)
-
-
-def _clock_times(values: pa.Array) -> pa.Array:
-    """Bring times of day into one day: the format allows more, a TIME does not."""
-    return _arithmetic(values, lambda numbers: numbers % 86_400_000)
 
 
 def _arithmetic(values: pa.Array, formula: Any) -> pa.Array:  # noqa: ANN401 - numpy in, numpy out

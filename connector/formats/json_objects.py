@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as pj
 
-from connector.core.columns import ARROW, ColumnType
 from connector.core.messages import reject
-from connector.formats.json_values import Shape, leaf_of_values, leaves_of_objects
-from connector.formats.leaves import Leaf, Part
+from connector.formats.json_columns import Shape, read_columns
+from connector.formats.json_values import Unfit, leaf_of, places_of
+from connector.formats.leaves import Part, numbers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from connector.core.columns import ColumnType
     from connector.core.messages import MessageBatch, Reject
+    from connector.formats.json_values import Place
+    from connector.formats.leaves import Leaf, Path
 
-_LONG = 1024  # a message needs this many bytes to be nested as deep
-_OPEN, _CLOSE, _NEWLINE = b"{}\n"
+_LONGEST_REST = 32  # batches that go straight to orjson after the columnar reader refused good ones time and again
 
 
 class JsonFormat:
@@ -34,61 +32,67 @@ class JsonFormat:
     def __init__(self, *, columnar: bool = True) -> None:
         self._columnar = columnar
         self._shape = Shape()
+        self._rest = self._resting = 0
 
-    def read(self, messages: MessageBatch, rows: Sequence[int]) -> tuple[list[Part], list[Reject]]:
+    def read(
+        self, messages: MessageBatch, rows: Sequence[int], types: Mapping[Path, ColumnType]
+    ) -> tuple[list[Part], list[Reject]]:
         """Decode the messages numbered `rows` as one part."""
         values = _values(messages, rows)
-        if self._columnar and self._shape.columnar:
-            columns = _columns(values, self._shape)
-            if columns is not None:
-                return [Part(columns, np.array(rows, np.int64))], []
-        objects, good, rejects = _objects(messages, rows, values)
-        leaves = [leaf_of_values(path, found) for path, found in leaves_of_objects(objects).items()]
-        if self._columnar:
-            self._shape.widen(leaves, objects)
-        return [Part(leaves, np.array(good, np.int64))], rejects
+        told = self._shape.arrow(types) if self._columnar and not self._resting else None
+        leaves = read_columns(values, told) if told else None
+        if leaves is not None:
+            self._rest = 0
+            return [Part(leaves, numbers_of(rows))], []
+        objects, numbers, rejects = _objects(messages, rows, values)
+        leaves, good = self._leaves(messages, objects, numbers, rejects)
+        self._pause(in_vain=told is not None and not rejects and told == self._shape.arrow(types))
+        return [Part(leaves, numbers_of(good))], rejects
+
+    def _pause(self, *, in_vain: bool) -> None:
+        """Leave the columnar reader out for a while, and ever longer, when it refuses what is neither bad nor new."""
+        if in_vain:
+            self._rest = self._resting = min(_LONGEST_REST, 2 * self._rest + 1)
+        else:
+            self._resting = max(0, self._resting - 1)
+
+    def _leaves(
+        self, messages: MessageBatch, objects: list[dict[str, Any]], numbers: Sequence[int], rejects: list[Reject]
+    ) -> tuple[list[Leaf], Sequence[int]]:
+        """Return the leaves of `objects` and the numbers of their messages, without those that are unfit."""
+        try:
+            return self._taken_in(objects), numbers
+        except Unfit:
+            fit: list[dict[str, Any]] = []
+            good: list[int] = []
+            known = set(self._shape.places)
+            for found, i in zip(objects, numbers, strict=True):
+                try:
+                    places = places_of([found], known)
+                    _leaves_of(places)
+                except Unfit as e:
+                    rejects.append(reject(messages, i, e.reason, str(e)))
+                else:
+                    known.update(place.path for place in places)
+                    fit.append(found)
+                    good.append(i)
+            return self._taken_in(fit), good
+
+    def _taken_in(self, objects: list[dict[str, Any]]) -> list[Leaf]:
+        places = places_of(objects, self._shape.places)
+        leaves = _leaves_of(places)
+        self._shape.widen(places, leaves)
+        return leaves
+
+
+def _leaves_of(places: list[Place]) -> list[Leaf]:
+    return [leaf for leaf in map(leaf_of, places) if leaf is not None]
 
 
 def _values(messages: MessageBatch, rows: Sequence[int]) -> Sequence[bytes]:
     if len(rows) == len(messages.values):
         return messages.values  # type: ignore[return-value]  # none is a tombstone
     return [messages.values[i] or b"" for i in rows]
-
-
-def _columns(values: Sequence[bytes], shape: Shape) -> list[Leaf] | None:
-    """Read all of `values` at once, or None when they must be looked at one by one."""
-    joined = b"\n".join(values)
-    if not _plain(values, joined):
-        return None
-    try:
-        table = pj.read_json(
-            pa.BufferReader(joined),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(joined) + 1),
-            parse_options=pj.ParseOptions(explicit_schema=shape.arrow(), unexpected_field_behavior="infer"),
-        )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
-        return None
-    if table.num_rows != len(values) or not table.schema.equals(shape.arrow()):
-        return None  # two objects in one message, or a name that is new
-    leaves = [leaf for name in table.column_names for leaf in _leaves((name,), table.column(name))]
-    finite = (pc.all(pc.is_finite(leaf.values)).as_py() for leaf in leaves if leaf.type is ColumnType.FLOAT)
-    return leaves if all(f is not False for f in finite) else None  # NaN and Infinity are no JSON
-
-
-def _plain(values: Sequence[bytes], joined: bytes) -> bool:
-    """Say whether the columnar reader reads the same as orjson: it is laxer about what is tested here."""
-    text = np.frombuffer(joined, np.uint8)
-    seams = np.flatnonzero(text == _NEWLINE)
-    if len(seams) != len(values) - 1 or text[0] != _OPEN or text[-1] != _CLOSE:
-        return False
-    if not ((text[seams - 1] == _CLOSE).all() and (text[seams + 1] == _OPEN).all()):
-        return False  # not one object a line, from its first to its last byte
-    if not joined.isascii():
-        try:
-            joined.decode()
-        except UnicodeDecodeError:
-            return False
-    return max(map(len, values)) < _LONG or not any(v.count(b"[") + v.count(b"{") >= _LONG // 2 for v in values)
 
 
 def _objects(
@@ -117,14 +121,4 @@ def _why(value: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
         value.decode()
     except UnicodeDecodeError as e:
         return "not_utf8", f"byte {e.start} is not UTF-8"
-    return "broken_json", str(error)
-
-
-def _leaves(path: tuple[str, ...], values: pa.ChunkedArray | pa.Array) -> list[Leaf]:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_struct(values.type):
-        return [leaf for f in values.type for leaf in _leaves((*path, f.name), pc.struct_field(values, f.name))]
-    if pa.types.is_null(values.type):
-        return []
-    return [Leaf(path, next(k for k in ColumnType if ARROW[k] == values.type), values)]
+    return "too_deep" if "depth limit" in str(error) else "broken_json", str(error)

@@ -1,115 +1,116 @@
-"""Owns what JSON values mean for columns, and the shape of a table's objects.
+"""Owns what JSON values mean for columns: the places in a batch of objects, and the leaf of each.
 
-Never parses. Invariant: a shape only grows; once a place held values of two sorts or an array, it is no longer
-columnar, and the exact reader serves the table.
+Never parses. Invariant: nesting and the number of places are bounded here, whatever a message holds; what goes beyond
+is told of the message that does, and never of the others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connector.core.columns import ARROW, ColumnType, widened
+from connector.core.conform import convert
 from connector.formats.leaves import Leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator
 
     from connector.formats.leaves import Path
 
+MAX_DEPTH = 64  # of objects in objects; ours: deeper ones are data structures, not records
+MAX_PLACES = 2_000  # of one table; ours: bounds memory where the names in objects are data themselves
 _KINDS: dict[type, ColumnType] = {
     bool: ColumnType.BOOLEAN,
     int: ColumnType.INTEGER,
     float: ColumnType.FLOAT,
     str: ColumnType.STRING,
+    list: ColumnType.STRING,
 }
+_NULL = type(None)
+_NOTHING: dict[str, Any] = {}
 _INT64 = 1 << 63
 
 
-class Shape:
-    """The names and types of the objects seen so far, as far as the columnar reader can take them."""
+class Unfit(ValueError):  # noqa: N818
+    """An object among those asked for cannot become columns; `reason` is that of its reject."""
 
-    def __init__(self) -> None:
-        self.columnar = False  # nothing is known yet
-        self._kinds: dict[Path, ColumnType | None] = {}
-        self._mixed = False
-        self._arrow: pa.Schema | None = None
-
-    def widen(self, leaves: Iterable[Leaf], objects: Iterable[dict[str, Any]]) -> None:
-        """Take in what the exact reader found in `objects`."""
-        for leaf in leaves:
-            known = self._kinds.get(leaf.path)
-            self._kinds[leaf.path] = widened(known, leaf.type) if known else leaf.type
-            self._mixed |= known is not None and ColumnType.STRING in (known, leaf.type) and known is not leaf.type
-        self._mixed = self._mixed or any(_beyond_columns(o) for o in objects)
-        prefixes = {path[:n] for path in self._kinds for n in range(1, len(path))}
-        self._mixed = self._mixed or not prefixes.isdisjoint(self._kinds)
-        self.columnar = not self._mixed and bool(self._kinds)
-        self._arrow = None
-
-    def arrow(self) -> pa.Schema:
-        """Return the shape as the schema that the columnar reader is told."""
-        if self._arrow is None:
-            tree: dict[str, Any] = {}
-            for path, kind in self._kinds.items():
-                node = tree
-                for name in path[:-1]:
-                    node = node.setdefault(name, {})
-                node[path[-1]] = kind
-            self._arrow = pa.schema(_fields(tree))
-        return self._arrow
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
-def _fields(tree: dict[str, Any]) -> list[pa.Field]:
-    return [pa.field(n, pa.struct(_fields(k)) if isinstance(k, dict) else ARROW[k]) for n, k in tree.items()]
+class Place(NamedTuple):
+    """The values at one path, None where an object has none; `sorts` are their types, without None's."""
+
+    path: Path
+    values: list[Any]
+    sorts: set[type]
 
 
-def _beyond_columns(value: object) -> bool:
-    """Say whether an object holds what the columnar reader would change: an array, or numbers and text in turn."""
-    if isinstance(value, dict):
-        return any(_beyond_columns(v) for v in value.values())
-    return isinstance(value, list)
+def places_of(objects: list[dict[str, Any]], known: Collection[Path]) -> list[Place]:
+    """Return the places of `objects`, also those without any value, in the order in which they appear.
+
+    Raises:
+        Unfit: some object nests too deep, or brings in more places than a table that knows `known` may have.
+    """
+    places: list[Place] = []
+    fresh = 0
+    for place in _walk((), objects):
+        fresh += place.path not in known
+        if len(known) + fresh > MAX_PLACES:
+            raise Unfit("too_many_columns", f"with its names the table would have more than {MAX_PLACES} columns")
+        places.append(place)
+    return places
 
 
-def leaves_of_objects(objects: list[dict[str, Any]]) -> dict[Path, list[Any]]:
-    """Return the scalars and arrays of `objects` by their path, None where an object has none."""
-    found: dict[Path, list[Any]] = {}
-    for row, value in enumerate(objects):
-        _walk((), value, row, found, len(objects))
-    return found
+def _walk(path: Path, objects: list[dict[str, Any]]) -> Iterator[Place]:
+    if len(path) >= MAX_DEPTH:
+        raise Unfit("too_deep", f"objects are nested deeper than {MAX_DEPTH} levels")
+    for name in dict.fromkeys(name for o in objects for name in o):
+        values = [o.get(name) for o in objects]
+        sorts = set(map(type, values))
+        if dict in sorts:
+            yield from _walk((*path, name), [v if type(v) is dict else _NOTHING for v in values])
+            values = [None if type(v) is dict else v for v in values]
+            if not sorts - {dict, _NULL}:
+                continue
+        yield Place((*path, name), values, sorts - {dict, _NULL})
 
 
-def _walk(path: Path, value: dict[str, Any], row: int, found: dict[Path, list[Any]], rows: int) -> None:
-    stack = [(path, value)]
-    while stack:
-        at, node = stack.pop()
-        for name, inner in node.items():
-            if isinstance(inner, dict):
-                stack.append(((*at, name), inner))
-            elif inner is not None:
-                here = (*at, name)
-                if here not in found:
-                    found[here] = [None] * rows
-                found[here][row] = inner
+def leaf_of(place: Place) -> Leaf | None:
+    """Return the leaf of a place, or None when it has no value; raises Unfit."""
+    leaves = [leaf for sort in sorted(place.sorts, key=str) for leaf in _of_sort(place, sort)]
+    if len(leaves) < 2:  # noqa: PLR2004
+        return leaves[0] if leaves else None
+    kind = reduce(widened, (leaf.type for leaf in leaves))
+    texts = (convert(leaf.values, leaf.type, kind).values for leaf in leaves)
+    return Leaf(place.path, kind, pc.coalesce(*texts), sorts=tuple(leaves))
 
 
-def leaf_of_values(path: Path, values: list[Any]) -> Leaf:
-    """Return a leaf of Python values in the narrowest type that holds all of them; arrays become JSON text."""
-    kind: ColumnType | None = None
-    for sort in {type(v) for v in values}:
-        if sort is not type(None):
-            here = _KINDS.get(sort, ColumnType.STRING)
-            kind = here if kind is None else widened(kind, here)
-    if kind is ColumnType.INTEGER and not all(v is None or -_INT64 <= v < _INT64 for v in values):
-        kind = ColumnType.FLOAT  # beyond 64 bits JSON numbers are doubles, here as in the columnar reader
-    if kind is ColumnType.FLOAT:
-        values = [None if v is None else float(v) for v in values]
-    if kind is None or kind is ColumnType.STRING:
-        kind, values = ColumnType.STRING, [v if v is None or isinstance(v, str) else _text(v) for v in values]
-    return Leaf(path, kind, pa.array(values, ARROW[kind]))
+def _of_sort(place: Place, sort: type) -> Iterator[Leaf]:
+    """Yield the values of one Python type: one leaf, and another for integers that only a double holds."""
+    values: list[Any] = place.values
+    if len(place.sorts) > 1:
+        values = [v if type(v) is sort else None for v in values]
+    if sort is list:
+        values = [None if v is None else _text(v) for v in values]
+    kind = _KINDS[sort]
+    try:
+        yield Leaf(place.path, kind, pa.array(values, ARROW[kind]))
+    except OverflowError:
+        small = [v if v is None or v < _INT64 else None for v in values]
+        large = [None if v is None or v < _INT64 else float(v) for v in values]
+        yield Leaf(place.path, kind, pa.array(small, ARROW[kind]))
+        yield Leaf(place.path, ColumnType.FLOAT, pa.array(large, ARROW[ColumnType.FLOAT]))
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
+def _text(value: list[Any]) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise Unfit("too_deep", "an array is nested too deep") from None

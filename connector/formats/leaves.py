@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import numpy as np
 
-    import numpy as np
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
     import pyarrow as pa
 
@@ -21,12 +22,17 @@ Path = tuple[str, ...]
 
 
 class Leaf(NamedTuple):
-    """The values found at `path`, one per row of its part; `nulled` of them were dates out of range."""
+    """The values found at `path`, one per row of its part; `nulled` of them were dates out of range.
+
+    Where values of several sorts were found, `type` holds all of them, and `sorts` each sort on its own, null where
+    there is another: what becomes of a value in a column must not depend on the values beside it.
+    """
 
     path: Path
     type: ColumnType
     values: pa.Array
     nulled: int = 0
+    sorts: tuple[Leaf, ...] = ()
 
 
 class Part(NamedTuple):
@@ -39,13 +45,22 @@ class Part(NamedTuple):
 class Format(Protocol):
     """Bytes of messages into leaves."""
 
-    def read(self, messages: MessageBatch, rows: Sequence[int]) -> tuple[list[Part], list[Reject]]:
-        """Decode the messages numbered `rows`, all of which have a value that is not empty.
+    def read(
+        self, messages: MessageBatch, rows: Sequence[int], types: Mapping[Path, ColumnType]
+    ) -> tuple[list[Part], list[Reject]]:
+        """Decode the messages numbered `rows` (ascending), all of which have a value that is not empty.
+
+        `types` says what the columns of the places known so far hold; a new mapping whenever that changes.
 
         Raises:
             RegistryUnavailable: a schema is not known yet; nothing was decoded.
         """
         ...
+
+
+def numbers_of(rows: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return the numbers of messages as an array."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.array(rows, np.int64)
 
 
 class Schemas(Protocol):

@@ -1,7 +1,8 @@
-"""Owns the conversion of a column from one column type to another, without loss and in columns.
+"""Owns the conversion of a column from one column type to another, in columns.
 
 Never drops a row: a value that does not fit becomes null and is marked. Invariant: what comes out stands in the one
-Arrow type of the wanted column type.
+Arrow type of the wanted column type, what becomes of a value does not depend on the values beside it, and a
+conversion to a wider type (`columns.widened`) has no misfits.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _V = TypeVar("_V")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY, _LAST_DAY = (date(1400, 1, 1) - date(1970, 1, 1)).days, (date(9999, 12, 31) - date(1970, 1, 1)).days
 _DAY = 86_400_000  # milliseconds
-_EXACT = 1 << 53  # integers up to here are exact in a double
-_INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
+_YEAR_1 = (date(1, 1, 1) - date(1970, 1, 1)).days * _DAY * 1000  # microseconds
+_EXACT = float(1 << 53)  # integers up to here are exact in a double
+_INTEGER = r"^-?(0|[1-9][0-9]{0,18})$"
 _FLOAT = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 
 
@@ -34,9 +37,10 @@ class Converted(NamedTuple):
 
 
 def convert(values: pa.Array, found: ColumnType, wanted: ColumnType) -> Converted:
-    """Return `values` of type `found` as `wanted`: integer ↔ float when exact, date ↔ datetime, text both ways.
+    """Return `values` of type `found` as `wanted`: integer ↔ float, date ↔ datetime, text both ways.
 
-    Integers are read as milliseconds since the epoch where a datetime is wanted.
+    An integer becomes the nearest double (as Avro and JSON have it), a double an integer only when it is exactly
+    one. Integers are read as milliseconds since the epoch where a datetime is wanted.
     """
     if found is wanted:
         return Converted(values)
@@ -51,16 +55,19 @@ def convert(values: pa.Array, found: ColumnType, wanted: ColumnType) -> Converte
 def in_range(values: pa.Array, kind: ColumnType) -> tuple[pa.Array, int]:
     """Return dates and datetimes with those outside the years 1400 to 9999 as null, and how many they were."""
     if kind is ColumnType.DATE:
-        numbers, low, high = values.view(pa.int32()), _FIRST_DAY, _LAST_DAY
-    elif kind is ColumnType.DATETIME:
-        numbers, low, high = values.view(pa.int64()), _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1
-    else:
-        return values, 0
+        return dated(values.view(pa.int32()).cast(pa.int64()), kind)
+    return dated(values.view(pa.int64()), kind) if kind is ColumnType.DATETIME else (values, 0)
+
+
+def dated(numbers: pa.Array, kind: ColumnType) -> tuple[pa.Array, int]:
+    """Return days (DATE) or milliseconds (DATETIME) since the epoch, int64, as `in_range` returns dates."""
+    low, high = (_FIRST_DAY, _LAST_DAY) if kind is ColumnType.DATE else (_FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1)
     bounds = pc.min_max(numbers).as_py()
-    if bounds["min"] is None or (bounds["min"] >= low and bounds["max"] <= high):
-        return values, 0
-    outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
-    return pc.if_else(outside, None, values), pc.sum(outside).as_py()
+    nulled = 0
+    if bounds["min"] is not None and (bounds["min"] < low or bounds["max"] > high):
+        outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
+        numbers, nulled = pc.if_else(outside, None, numbers), pc.sum(outside).as_py()
+    return (numbers.cast(pa.int32()) if kind is ColumnType.DATE else numbers).view(ARROW[kind]), nulled
 
 
 def _to_text(values: pa.Array, found: ColumnType) -> pa.Array:
@@ -69,13 +76,8 @@ def _to_text(values: pa.Array, found: ColumnType) -> pa.Array:
     return values.cast(pa.string())
 
 
-def _integer_to_float(values: pa.Array) -> pa.Array:
-    exact = pc.and_(pc.less_equal(values, _EXACT), pc.greater_equal(values, -_EXACT))
-    return pc.if_else(exact, values.cast(pa.float64(), safe=False), None)
-
-
 def _float_to_integer(values: pa.Array) -> pa.Array:
-    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less_equal(pc.abs(values), float(_EXACT)))
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less_equal(pc.abs(values), _EXACT))
     return pc.if_else(whole, values, None).cast(pa.int64())
 
 
@@ -86,8 +88,24 @@ def _datetime_to_date(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.and_(midnight, pc.is_valid(values)), days, None)
 
 
-def _matching(values: pa.Array, pattern: str, arrow: pa.DataType) -> pa.Array:
-    return pc.if_else(pc.match_substring_regex(values, pattern), values, None).cast(arrow)
+def _text_to_integer(values: pa.Array) -> pa.Array:
+    numerals = pc.if_else(pc.match_substring_regex(values, _INTEGER), values, None)
+    try:
+        return numerals.cast(pa.int64())
+    except pa.ArrowInvalid:  # one of them has more than 64 bits
+        return pa.array([_or_none(_int64, text) for text in numerals.to_pylist()], pa.int64())
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("more than 64 bits")
+    return number
+
+
+def _text_to_float(values: pa.Array) -> pa.Array:
+    numbers = pc.if_else(pc.match_substring_regex(values, _FLOAT), values, None).cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 
 def _text_to_boolean(values: pa.Array) -> pa.Array:
@@ -99,16 +117,19 @@ def _text_to_datetime(values: pa.Array) -> pa.Array:
     """Read ISO 8601: in columns when all values have a zone or none has; else one by one. Zoneless means UTC."""
     for arrow in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
         try:
-            micros = values.cast(arrow).view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+            micros = values.cast(arrow).view(pa.int64())
         except pa.ArrowInvalid:
             continue
-        return pc.if_else(pc.is_valid(values), pa.array(micros // 1000).view(pa.timestamp("ms")), None)
+        if (pc.min(micros).as_py() or 0) < _YEAR_1:
+            break  # Arrow has a year 0
+        millis = micros.fill_null(0).to_numpy(zero_copy_only=False) // 1000
+        return pc.if_else(pc.is_valid(values), pa.array(millis).view(pa.timestamp("ms")), None)
     return pa.array([_or_none(_milliseconds, text) for text in values.to_pylist()], pa.int64()).view(pa.timestamp("ms"))
 
 
 def _milliseconds(text: str) -> int:
     at = datetime.fromisoformat(text)
-    delta = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = (at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
@@ -119,6 +140,8 @@ def _text_to_date(values: pa.Array) -> pa.Array:
 def _text_to_time(values: pa.Array) -> pa.Array:
     def milliseconds(text: str) -> int:
         t = time.fromisoformat(text)
+        if t.tzinfo:
+            raise ValueError("a TIME has no zone")
         return ((t.hour * 60 + t.minute) * 60 + t.second) * 1000 + t.microsecond // 1000
 
     return pa.array([_or_none(milliseconds, text) for text in values.to_pylist()], pa.int32()).view(pa.time32("ms"))
@@ -133,13 +156,13 @@ def _or_none(read: Callable[[str], _V], text: str | None) -> _V | None:
 
 _T = ColumnType
 _CONVERSIONS: dict[tuple[ColumnType, ColumnType], Callable[[pa.Array], pa.Array]] = {
-    (_T.INTEGER, _T.FLOAT): _integer_to_float,
+    (_T.INTEGER, _T.FLOAT): lambda values: values.cast(pa.float64(), safe=False),
     (_T.FLOAT, _T.INTEGER): _float_to_integer,
     (_T.DATE, _T.DATETIME): lambda values: values.cast(pa.timestamp("ms")),
     (_T.DATETIME, _T.DATE): _datetime_to_date,
     (_T.INTEGER, _T.DATETIME): lambda values: values.view(pa.timestamp("ms")),
-    (_T.STRING, _T.INTEGER): lambda values: _matching(values, _INTEGER, pa.int64()),
-    (_T.STRING, _T.FLOAT): lambda values: _matching(values, _FLOAT, pa.float64()),
+    (_T.STRING, _T.INTEGER): _text_to_integer,
+    (_T.STRING, _T.FLOAT): _text_to_float,
     (_T.STRING, _T.BOOLEAN): _text_to_boolean,
     (_T.STRING, _T.DATETIME): _text_to_datetime,
     (_T.STRING, _T.DATE): _text_to_date,
