@@ -145,10 +145,10 @@ class DataPush:
             raise
         try:
             checksum = await receive(request, part, self._settings.max_chunk_bytes)
-            chunk = await run_in_threadpool(self._state.end_upload, pool, job_id, kind, part, checksum)
+            await run_in_threadpool(self._state.end_upload, pool, job_id, kind, part, checksum)
         finally:
             part.unlink(missing_ok=True)
-        return JSONResponse(chunk.wire())
+        return Response()
 
     async def _token(self, request: Request) -> Response:
         async with request.form() as form:

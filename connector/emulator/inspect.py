@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from connector.core.columns import ColumnType
 from connector.emulator.answers import ApiError, invalid, problem
+from connector.emulator.far_dates import forget_far_dates
 from connector.emulator.store import StoredColumn
 from connector.emulator.wire import FileType, unsafe_names
 
@@ -78,6 +79,7 @@ def _parquet(path: Path, *, strict: bool) -> tuple[StoredColumn, ...]:
         raise invalid("file", f"The column {nested[0]} is nested: structs, lists and maps are not supported", "nested")
     if strict:
         _refuse_unshown(path, metadata)
+    forget_far_dates(path, metadata)
     columns = (metadata.schema.column(i) for i in range(metadata.num_columns))
     return tuple(StoredColumn(c.name, _type(c, strict=strict)) for c in columns)
 

@@ -46,7 +46,7 @@ class StateMachine:
         self._settings = settings
         self._store = store
         self.changed = threading.Condition()
-        self._files = settings.directory / "chunks"
+        self._files = store.directory / "chunks"
         self._files.mkdir(parents=True, exist_ok=True)
         self._sweep()
 
@@ -73,7 +73,7 @@ class StateMachine:
         self._may_upload(self._get(pool, job_id).job, kind)
         return self._files / f"{uuid.uuid4()}.part"
 
-    def end_upload(self, pool: str, job_id: str, kind: ChunkType, part: Path, checksum: str) -> Chunk:
+    def end_upload(self, pool: str, job_id: str, kind: ChunkType, part: Path, checksum: str) -> None:
         """Check a chunk that was written to `part`, and add it to its job."""
         job = self._get(pool, job_id).job
         columns = inspect(part, job, strict=self._settings.strict)
@@ -82,10 +82,9 @@ class StateMachine:
         with self.changed:
             stored = self._get(pool, job_id)
             self._may_upload(stored.job, kind)
-            part.rename(st.chunk_file(self._settings.directory, chunk.id))
+            part.rename(st.chunk_file(self._store.directory, chunk.id))
             with self._store.transaction() as connection:
                 st.add_chunk(connection, StoredChunk(chunk, columns))
-        return chunk
 
     def chunks(self, pool: str, job_id: str) -> Sequence[Chunk]:
         """Return the chunks of a job."""
@@ -155,7 +154,7 @@ class StateMachine:
     def drop_files(self, job_id: str) -> None:
         """Remove the chunks' files of a job that will not run any more."""
         for stored in self._store.chunks(job_id):
-            st.chunk_file(self._settings.directory, stored.chunk.id).unlink(missing_ok=True)
+            st.chunk_file(self._store.directory, stored.chunk.id).unlink(missing_ok=True)
 
     def _get(self, pool: str, job_id: str) -> StoredJob:
         stored = self._store.job(pool, job_id)

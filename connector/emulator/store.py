@@ -15,6 +15,7 @@ import orjson
 from connector.core.columns import ColumnType
 from connector.emulator.limits import HOUR, Counts, hour_of
 from connector.emulator.wire import Chunk, Job, Status
+from connector.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,11 +75,14 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
-        self._root: Connection = duckdb.connect(str(directory / "emulator.duckdb"))
+        self.directory = directory.resolve()
+        try:
+            self._root: Connection = duckdb.connect(str(directory / "emulator.duckdb"))
+        except duckdb.IOException:
+            raise ConfigError([f"{directory}: it is used by another process"], source="emulator") from None
         for setting in (
-            f"temp_directory = {text(directory / 'temp')}",
-            f"allowed_directories = [{text(f'{directory}/')}]",
+            f"temp_directory = {text(self.directory / 'temp')}",
+            f"allowed_directories = [{text(f'{self.directory}/')}]",
             "enable_external_access = false",  # SQL over HTTP reads and writes nothing outside of the directory
             "preserve_insertion_order = false",
             "memory_limit = '2GB'",
