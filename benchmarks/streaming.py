@@ -47,6 +47,7 @@ class Ground:
     def __enter__(self) -> Self:
         with ExitStack() as parts:
             self.folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="kafka-celonis-bench-")))
+            (self.folder / "kafka").mkdir()
             self.broker = parts.enter_context(KafkaBroker(self.folder / "kafka"))
             self.registry = parts.enter_context(RegistryServer())
             self.key = uuid.uuid4().hex
