@@ -11,22 +11,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
 )
 
 from connector.core.columns import MAX_LENGTH, ColumnType
+from connector.core.names import safe_name
 from connector.core.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+def _in_a_header(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not text or not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("a key is visible ASCII characters without spaces or line ends, and not empty")
+    return secret
+
+
+Key = Annotated[SecretStr, AfterValidator(_in_a_header)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str)]
 
@@ -104,15 +118,15 @@ class BasicAuth(Model):
 class SchemaRegistry(Model):
     """A Confluent-compatible schema registry."""
 
-    url: str = Field(pattern=r"^(https?|mock)://[^@]*$")
+    url: str = Field(pattern=r"^(https?|mock)://[^@\s]*$")
     """Base URL; several separated by commas."""
     basic_auth: BasicAuth | None = None
     """HTTP basic authentication."""
-    bearer_token: SecretStr | None = None
+    bearer_token: Key | None = None
     """A static bearer token."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
-    timeout: Seconds = 10.0
+    timeout: Seconds = Field(10.0, gt=0)
     """The longest wait for one answer."""
 
 
@@ -130,9 +144,9 @@ class OAuth(Model):
 class Auth(Model):
     """Exactly one way to authenticate."""
 
-    app_key: SecretStr | None = None
+    app_key: Key | None = None
     """An application key; sent as `AppKey`."""
-    bearer: SecretStr | None = None
+    bearer: Key | None = None
     """A user API key or a token; sent as `Bearer`."""
     oauth: OAuth | None = None
     """OAuth client credentials; the token is refreshed ahead of its end."""
@@ -148,11 +162,11 @@ class Auth(Model):
 class Celonis(Model):
     """Where the tables are."""
 
-    team_url: str = Field(pattern=r"^https?://[^/]+/?$")
+    team_url: str = Field(pattern=r"^https?://[^/@?#\s]+/?$")
     """`https://<team>.<cluster>.celonis.cloud`."""
-    pool_id: str = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+    pool_id: str = Field(pattern=_UUID)
     """UUID of the data pool."""
-    connection_id: str | None = None
+    connection_id: str | None = Field(None, pattern=_UUID)
     """UUID of a data connection; without it tables are global to the pool."""
     auth: Auth
     """Credentials."""
@@ -166,13 +180,13 @@ class Celonis(Model):
     """Loads that are built and uploaded at the same time."""
     finished_jobs: Literal["keep", "delete"] = "delete"
     """What happens to a job that is DONE; the last one of a table stays, since it remembers the columns."""
-    request_timeout: Seconds = 60.0
+    request_timeout: Seconds = Field(60.0, gt=0)
     """The longest wait for one answer."""
-    upload_timeout: Seconds = 900.0
+    upload_timeout: Seconds = Field(900.0, gt=0)
     """The longest time the upload of one chunk may take."""
-    job_timeout: Seconds = 7200.0
+    job_timeout: Seconds = Field(7200.0, gt=0)
     """The longest time a job may run before the table is halted."""
-    proxy: str | None = Field(None, pattern=r"^(http|https|socks5h?)://[^@]+$")
+    proxy: str | None = Field(None, pattern=r"^https?://[^/@\s]+/?$")
     """An HTTP proxy, `http://host:port`; without it HTTPS_PROXY and NO_PROXY of the environment count."""
     proxy_auth: BasicAuth | None = None
     """User name and password of the proxy."""
@@ -246,11 +260,13 @@ class Table(TableDefaults):
 
     @model_validator(mode="after")
     def _keys_or_append(self) -> Self:
+        problems = []
         if self.append and self.keys:
-            raise ValueError("append and keys exclude each other: remove one of them")
-        excluded = sorted(k for k in self.keys if k in self.columns and self.columns[k].exclude)
-        if excluded:
-            raise ValueError(f"key columns cannot be excluded: {', '.join(excluded)}")
+            problems.append("append and keys exclude each other: remove one of them")
+        if excluded := sorted(k for k in self.keys if k in self.columns and self.columns[k].exclude):
+            problems.append(f"key columns cannot be excluded: {', '.join(excluded)}")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
 
@@ -318,22 +334,34 @@ class Settings(Model):
         tables = [_merged(defaults, t) if isinstance(t, dict) else t for t in data["tables"]]
         return {**data, "tables": tables}
 
-    @model_validator(mode="after")
-    def _topics_of_one_table(self) -> Self:
-        names = [topic for table in self.tables for topic in table.topics if not topic.startswith("^")]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"tables: {', '.join(twice)}: a topic goes to one table: remove it from the others")
-        dead = self.kafka.dead_letter_topic
-        patterns = [topic for table in self.tables for topic in table.topics if topic.startswith("^")]
-        if dead and (dead in names or any(re.search(pattern, dead) for pattern in patterns)):
-            raise ValueError(f"tables: {dead} is kafka.dead_letter_topic, its rejects would come back: narrow topics")
-        return self
+    @field_validator("tables")
+    @classmethod
+    def _tables_fit(cls, tables: list[Table], info: ValidationInfo) -> list[Table]:
+        if problems := [*_overlaps(tables), *_dead_letters_taken(tables, info), *_registry_lacking(tables, info)]:
+            raise ValueError("\n".join(problems))
+        return tables
 
-    @model_validator(mode="after")
-    def _registry_for_avro(self) -> Self:
-        if self.schema_registry is None and any(t.format == "avro" for t in self.tables):
-            raise ValueError("schema_registry is needed by tables with format avro: add schema_registry.url")
-        return self
+
+def _overlaps(tables: list[Table]) -> Iterator[str]:
+    topics = [topic for table in tables for topic in table.topics]
+    if twice := sorted({topic for topic in topics if topics.count(topic) > 1}):
+        yield f"{', '.join(twice)}: a topic goes to one table: remove it from the others"
+    targets = [safe_name(t.target).lower() for t in tables if _TOPIC_IN_TARGET not in t.target]
+    if twice := sorted({target for target in targets if targets.count(target) > 1}):
+        yield f"{', '.join(twice)}: one entry fills a table: list all topics there, or set another target"
+
+
+def _dead_letters_taken(tables: list[Table], info: ValidationInfo) -> Iterator[str]:
+    kafka = info.data.get("kafka")  # None where it has problems of its own
+    dead = kafka.dead_letter_topic if kafka else None
+    topics = [topic for table in tables for topic in table.topics]
+    if dead and any(re.search(t, dead) if t.startswith("^") else t == dead for t in topics):
+        yield f"{dead} is kafka.dead_letter_topic, its rejects would come back: narrow topics"
+
+
+def _registry_lacking(tables: list[Table], info: ValidationInfo) -> Iterator[str]:
+    if info.data.get("schema_registry", "faulty") is None and any(t.format == "avro" for t in tables):
+        yield "format avro needs a schema registry: add schema_registry.url"
 
 
 def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx
+import orjson
 
+from connector.celonis.failures import Answer, failure_of_answer
 from connector.celonis.outcomes import Operation, reaction
-from connector.errors import CelonisError, CelonisUnauthorized, CelonisUnreachable, Reaction
+from connector.errors import CelonisError, CelonisUnauthorized, Reaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from connector.config import Auth, OAuth
 
 _AHEAD = 60.0  # seconds before its end at which a token is refreshed, or a third of its life where that is shorter
+_UNSAID = 300.0  # seconds that a token is used whose life is not told
 _UNAUTHORIZED = 401
-_TIMEOUT = httpx.Timeout(30.0).as_dict()  # a request that an auth flow makes has none of the client's
+_REFUSALS = (400, 401, 403)  # "invalid_client", "invalid_scope": servers differ in the status
+TOKEN_SECONDS = 30.0  # a request that an auth flow makes has none of the client's timeouts
 
 
 def auth_of(settings: Auth, team_url: str) -> httpx.Auth:
@@ -78,36 +82,37 @@ class OAuthClientCredentials(httpx.Auth):
     def _token_request(self) -> httpx.Request:
         secret = self._oauth.client_secret.get_secret_value()
         form = {"grant_type": "client_credentials", "scope": self._oauth.scope}
-        request = httpx.Request("POST", self._token_url, data=form, extensions={"timeout": _TIMEOUT})
+        timeout = httpx.Timeout(TOKEN_SECONDS).as_dict()
+        request = httpx.Request("POST", self._token_url, data=form, extensions={"timeout": timeout})
         return next(httpx.BasicAuth(self._oauth.client_id, secret).auth_flow(request))
 
     def _take(self, response: httpx.Response) -> None:
-        if response.status_code in (400, 403):  # "invalid_client", "invalid_scope": as wrong as a 401
-            raise _refused(response)
-        found = reaction(Operation.TOKEN, response.status_code)
-        if found is Reaction.REAUTHORIZE:
-            raise _refused(response)
+        answer = Answer(response.status_code, response.headers, response.content)
+        if answer.status in _REFUSALS:
+            raise _refused(answer.status)
+        if reaction(Operation.TOKEN, answer.status) is not Reaction.PROCEED:
+            raise failure_of_answer(Operation.TOKEN, answer, "")
         try:
-            if found is not Reaction.PROCEED:
-                raise ValueError("no success")  # noqa: TRY301 - one place says what the answer was
-            body = response.json()
-            token, life = str(body["access_token"]), float(body.get("expires_in") or 0)
-        except (ValueError, KeyError, TypeError):
-            raise CelonisUnreachable(
-                f"{Operation.TOKEN}: {response.status_code}, not a token",
-                reaction=Reaction.AGAIN if found is Reaction.PROCEED else found,
-                operation=Operation.TOKEN,
-                status=response.status_code,
-            ) from None
+            body = orjson.loads(answer.body)
+            token, life = _bearer(body["access_token"]), float(body.get("expires_in") or _UNSAID)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise failure_of_answer(Operation.TOKEN, answer._replace(status=0), "", "not a token") from None
         self._token = token
         self._fresh_until = self._clock() + life - min(_AHEAD, life / 3)
 
 
-def _refused(response: httpx.Response) -> CelonisError:
+def _bearer(token: object) -> str:
+    """Return a token as it may stand in a header."""
+    if not (isinstance(token, str) and token.isascii() and token.isprintable() and token):
+        raise ValueError("not a token")
+    return token
+
+
+def _refused(status: int) -> CelonisError:
     return CelonisUnauthorized(
-        f"{Operation.TOKEN}: {response.status_code}, the OAuth client is not accepted",
+        f"{Operation.TOKEN}: {status}, the OAuth client is not accepted",
         reaction=Reaction.REAUTHORIZE,
         operation=Operation.TOKEN,
-        status=response.status_code,
+        status=status,
         hint="check celonis.auth.oauth: client_id, client_secret and scope",
     )

@@ -15,14 +15,14 @@ import httpx
 import orjson
 
 from connector import __version__
-from connector.celonis.auth import auth_of
+from connector.celonis.auth import TOKEN_SECONDS, auth_of
 from connector.celonis.failures import Answer, failure_of_answer, failure_of_silence
 from connector.celonis.jobs import Job, UploadedChunk
 from connector.celonis.outcomes import Operation, reaction
 from connector.errors import CelonisError, ConfigError, Reaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER = 256 << 20  # the list of all jobs of a pool has no pages
+_DEADLINE = "deadline"  # the extension of a request that bounds its answer
 _CONTENT_TYPES = {"PARQUET": "application/octet-stream", "CSV": "text/csv"}
 
 
@@ -66,7 +67,12 @@ class DataPushClient:
             proxy=proxy,
             transport=transport,
             timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS),
-            headers={"User-Agent": f"kafka-celonis-connector/{__version__}", "Accept": "application/json"},
+            headers={
+                "User-Agent": f"kafka-celonis-connector/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # so that the bound of an answer is one of memory
+            },
+            event_hooks={"response": [_bound]},
         )
 
     @classmethod
@@ -177,23 +183,21 @@ class DataPushClient:
         seconds: float = 0,
         **request: Any,  # noqa: ANN401
     ) -> Answer:
-        deadline = time.monotonic() + (seconds or self._timeout)
         headers = {"X-Request-ID": uuid.uuid4().hex}
+        extensions = {_DEADLINE: time.monotonic() + (seconds or self._timeout)}
         try:
-            built = self._http.build_request(method, path, headers=headers, **request)
-            response = self._http.send(built, stream=True)
-            try:
-                body = _bounded(response, deadline)
-            finally:
-                response.close()
+            built = self._http.build_request(method, path, headers=headers, extensions=extensions, **request)
+            response = self._http.send(built)
         except httpx.HTTPError as e:
             raise failure_of_silence(operation, e, job_id, headers["X-Request-ID"], self.team_url) from e
         except CelonisError as e:
             e.job_id = e.job_id or job_id  # the token could not be had
             raise
-        answer = Answer(response.status_code, response.headers, body)
+        answer = Answer(response.status_code, response.headers, response.content)
         if reaction(operation, answer.status) is not Reaction.PROCEED:
             raise failure_of_answer(operation, answer, job_id)
+        if answer.is_page:
+            raise failure_of_answer(operation, answer._replace(status=0), job_id, f"a web page with {answer.status}")
         return answer
 
 
@@ -218,18 +222,32 @@ class _Timed:
         return self._file.fileno()
 
 
-def _bounded(response: httpx.Response, deadline: float) -> bytes:
-    """Return the body; raises ReadTimeout past `deadline`, and ReadError when it is beyond all measure."""
-    pieces: list[bytes] = []
-    size = 0
-    for piece in response.iter_bytes():
-        pieces.append(piece)
-        size += len(piece)
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("the answer was not complete in time")
-        if size > _LARGEST_ANSWER:
-            raise httpx.ReadError("the answer is too large")
-    return b"".join(pieces)
+class _Bounded(httpx.SyncByteStream):
+    """The body of an answer; it ends in an error past `deadline` (monotonic seconds), or when it is beyond measure."""
+
+    def __init__(self, stream: httpx.SyncByteStream, deadline: float) -> None:
+        self._stream, self._deadline = stream, deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for piece in self._stream:
+            size += len(piece)
+            if time.monotonic() > self._deadline:
+                raise httpx.ReadTimeout("the answer was not complete in time")
+            if size > _LARGEST_ANSWER:
+                raise httpx.ReadError("the answer is too large")
+            yield piece
+
+    def close(self) -> None:
+        """Free the connection."""
+        self._stream.close()
+
+
+def _bound(response: httpx.Response) -> None:
+    """Bound every answer, those of the token endpoint too, which know no deadline of their own."""
+    deadline = response.request.extensions.get(_DEADLINE) or time.monotonic() + TOKEN_SECONDS
+    if isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = _Bounded(response.stream, deadline)
 
 
 def _jobs(wire: object) -> list[Job]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _REQUEST_IDS = ("x-request-id", "x-correlation-id", "x-amzn-requestid", "x-amzn-trace-id", "cf-ray", "traceparent")
 _HINTS = {
+    0: "look at what answers in the place of Celonis: check celonis.team_url and celonis.proxy",
     401: "the key is wrong or expired: renew celonis.auth",
     403: "grant the key the permission 'Data Push API' on the data pool, celonis.pool_id",
     404: "check celonis.team_url, celonis.pool_id and celonis.api_prefix",
@@ -41,6 +42,11 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def is_page(self) -> bool:
+        """Whether something answered that is not the API: a login page, a proxy's page."""
+        return self.headers.get("content-type", "").startswith("text/html") or self.body.lstrip()[:1] == b"<"
 
 
 def failure_of_answer(operation: Operation, answer: Answer, job_id: str, detail: str = "") -> CelonisError:
@@ -57,7 +63,7 @@ def failure_of_answer(operation: Operation, answer: Answer, job_id: str, detail:
         status=status,
         request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), ""),
         job_id=job_id,
-        hint=_HINTS.get(status, ""),
+        hint=_answer_hint(status, react, headers.get("location", "")),
     )
     if isinstance(error, CelonisThrottled):
         error.wait = wait_hint(headers, time.time())
@@ -77,18 +83,29 @@ def failure_of_silence(
     """Return the error of a request without an answer."""
     connected = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError))
     about = f" of job {job_id}" if job_id else ""
+    shown = "" if isinstance(error, httpx.LocalProtocolError) else f" {str(error)[:_SHOWN]}"  # it quotes headers
     return CelonisUnreachable(
-        f"{operation}{about}: no answer from {team_url}: {type(error).__name__} {str(error)[:_SHOWN]}".rstrip(),
+        f"{operation}{about}: no answer from {team_url}: {type(error).__name__}{shown}".rstrip(),
         reaction=reaction(operation, 0, connected=connected),
         operation=operation,
         request_id=request_id,
         job_id=job_id,
-        hint="" if connected else _connection_hint(error),
+        hint=_silence_hint(error, connected=connected),
     )
 
 
-def _connection_hint(error: httpx.HTTPError) -> str:
+def _answer_hint(status: int, react: Reaction, location: str) -> str:
+    if location:
+        return f"the address leads to {location.partition('?')[0][:_SHOWN]}: check celonis.team_url"
+    return _HINTS.get(status) or ("mend what the answer says, then start again" if react is Reaction.STOP else "")
+
+
+def _silence_hint(error: httpx.HTTPError, *, connected: bool) -> str:
     text = str(error)
+    if isinstance(error, httpx.LocalProtocolError):
+        return "check that celonis.auth has no spaces or line ends"
+    if connected:
+        return ""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "the certificate is not trusted: set celonis.ca_file to its issuer, or renew it"
     if isinstance(error, httpx.ProxyError):
@@ -103,7 +120,7 @@ def _said(body: bytes) -> str:
         if errors := wire.get("errors"):
             text = "; ".join(" ".join(str(e[k]) for k in ("attribute", "error") if e.get(k)) for e in errors)
         else:
-            text = " ".join(str(wire[k]) for k in ("message", "shortMessage", "reference") if wire.get(k))
+            text = " ".join(str(wire[k]) for k in ("message", "shortMessage", "reference", "error") if wire.get(k))
     except (ValueError, AttributeError, TypeError):
         text = re.sub(r"<[^>]*>|\s+", " ", body[: 4 * _SHOWN].decode(errors="replace"))
     return " ".join(text.split())[:_SHOWN]

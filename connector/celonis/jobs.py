@@ -123,7 +123,7 @@ class Job:
             id=_text(wire["id"]),
             status=Status(wire["status"]),
             table=str(wire.get("targetName") or ""),
-            connection_id=wire.get("connectionId"),
+            connection_id=str(wire.get("connectionId") or "") or None,
             table_schema=wire.get("tableSchema"),
             logs=tuple(str(line) for line in wire.get("logs") or ()),
             last_modified=int(wire.get("lastModified") or 0),

@@ -7,6 +7,7 @@ Pure: never sends, waits or logs. Invariant: an answer that leaves the effect in
 from __future__ import annotations
 
 import math
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ def _retry_after(text: str | None, now: float) -> float | None:
     if seconds is not None or not text:
         return seconds
     try:
-        return _seconds(str(max(0.0, parsedate_to_datetime(text).timestamp() - now)))
-    except ValueError:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)  # RFC 9110: a date is in UTC
+    return min(max(0.0, aware.timestamp() - now), LONGEST_HINT)

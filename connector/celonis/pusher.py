@@ -12,16 +12,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty as QueueEmpty
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_delay, stop_any
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, stop_any
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
-from tenacity.wait import wait_exponential, wait_exponential_jitter
+from tenacity.wait import wait_exponential
 
 from connector.celonis.jobs import JobSpec, Status
 from connector.celonis.outcomes import Operation
+from connector.celonis.patience import Patience
 from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
 from connector.errors import CelonisError, CelonisThrottled, Reaction, SpoolDamaged, SpoolFull
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
 BuildChunks = Callable[["Load"], "tuple[Chunk, ...]"]
 
 _NOT_FOUND, _TOO_MANY = 404, 429
@@ -70,6 +70,9 @@ class JobPusher:
         self._connection_id, self._job_timeout = connection_id, job_timeout
         self._pace = pace or Pace()
         self._stop = threading.Event()
+        self._patiently = Patience(
+            self._stop, first=self._pace.retry_first, longest=self._pace.retry_longest, give_back=self._pace.give_back
+        ).repeat
         self._receipts: SimpleQueue[Receipt] = SimpleQueue()
         self._preparing = _Workers(workers, "prepare")
         self._applying = _Workers(executing, "apply")
@@ -95,7 +98,7 @@ class JobPusher:
         return receipts
 
     def close(self) -> None:
-        """Cut all waits short. The threads are daemons: a request under way never holds the process."""
+        """Cut all waits short, and begin nothing more. The threads are daemons: a request never holds the process."""
         self._stop.set()
         self._preparing.end()
         self._applying.end()
@@ -103,26 +106,34 @@ class JobPusher:
     def _answer(self, work: Callable[[], Receipt], load: Load, prepared: Prepared | None) -> None:
         """Do `work`, and turn whatever comes of it into the one receipt."""
         try:
-            receipt = work()
+            receipt = self._closing(load, prepared) if self._stop.is_set() else work()
         except CelonisError as e:
             receipt = self._receipt_of(e, load, prepared)
         except (SpoolDamaged, FileNotFoundError) as e:
             receipt = Unreadable(load, str(e))
         except (SpoolFull, OSError) as e:
-            receipt = Doubtful(load, None, self._pace.again, str(e))
-        except Exception as e:
-            log.exception("failed push unexpectedly", table=load.target.table)
-            receipt = Broken(load, f"{type(e).__name__}: {e}", "this is a bug: report it with the log")
+            receipt = Doubtful(load, prepared, self._pace.again, str(e))
+        except Exception as e:  # noqa: BLE001 - whatever it is, the loop must hear of it
+            receipt = self._unexpected(e, load, prepared)
         self._receipts.put(receipt)
+
+    def _closing(self, load: Load, prepared: Prepared | None) -> Receipt:
+        return Doubtful(load, prepared, self._pace.again, "the service is closing")
+
+    def _unexpected(self, error: Exception, load: Load, prepared: Prepared | None) -> Receipt:
+        if self._stop.is_set():  # the client was closed under our hands
+            return self._closing(load, prepared)
+        log.error("failed push unexpectedly", table=load.target.table, exc_info=error)
+        return Broken(load, f"{type(error).__name__}: {error}", "this is a bug: report it with the log")
 
     def _receipt_of(self, error: CelonisError, load: Load, prepared: Prepared | None) -> Receipt:
         match error.reaction:
             case Reaction.REAUTHORIZE:
-                return Broken(load, str(error), error.hint, fatal=True)
-            case Reaction.STOP if error.status == _NOT_FOUND and error.job_id:
+                return Broken(load, error.args[0], error.hint, fatal=True)
+            case Reaction.STOP if error.status == _NOT_FOUND and error.job_id and error.operation != Operation.TOKEN:
                 return self._vanished(error, load)
             case Reaction.STOP:
-                return Broken(load, str(error), error.hint)
+                return Broken(load, error.args[0], error.hint)
             case Reaction.LATER if isinstance(error, CelonisThrottled):
                 exhausted = error.status == _TOO_MANY and error.operation == Operation.EXECUTE
                 return Throttled(load, prepared, error.wait, exhausted, str(error))
@@ -173,20 +184,19 @@ class JobPusher:
             self._verify(job_id, number, str(e))
 
     def _verify(self, job_id: str, expected: int, why: str) -> None:
+        if wrong := self._mismatch(job_id, expected):
+            raise CelonisError(f"{wrong} ({why})", reaction=Reaction.COMPARE, operation=Operation.CHUNKS, job_id=job_id)
+
+    def _mismatch(self, job_id: str, expected: int) -> str:
+        """Return what is wrong with the number of chunks that a job holds, or nothing."""
         found = len(self._patiently(lambda: self._client.list_chunks(job_id)))
-        if found != expected:
-            raise CelonisError(
-                f"job {job_id} holds {found} chunks instead of {expected} ({why})",
-                reaction=Reaction.COMPARE,
-                operation=Operation.CHUNKS,
-                job_id=job_id,
-            )
+        return "" if found == expected else f"job {job_id} holds {found} chunks instead of {expected}"
 
     def _drop(self, job_id: str) -> None:
         """Delete a job; what cannot be deleted was never executed, or is DONE, and changes nothing."""
         try:
             self._client.delete_job(job_id)
-        except CelonisError as e:
+        except Exception as e:  # noqa: BLE001 - a courtesy, which must not hide why the job is dropped
             log.info("kept job that could not be deleted", job=job_id, error=str(e))
 
     # --- apply ------------------------------------------------------------------------------------------------
@@ -196,20 +206,30 @@ class JobPusher:
         began = time.monotonic()
         job = self._patiently(lambda: self._client.get_job(prepared.job_id))
         if job.status is Status.NEW:
+            if wrong := self._mismatch(prepared.job_id, len(prepared.chunks)):
+                return self._given_up(prepared, f"{wrong}: an upload came in late")
             self._execute(prepared.job_id)
             job = self._watched(prepared.job_id)
         elif not job.status.final:
             job = self._watched(prepared.job_id)
         return self._ended(job, prepared, prepared.seconds + time.monotonic() - began)
 
+    def _given_up(self, prepared: Prepared, why: str) -> Receipt:
+        """Give the load back for another job, but only when this one is surely gone and no late execute can find it."""
+        try:
+            self._patiently(lambda: self._client.delete_job(prepared.job_id))
+        except CelonisError as e:
+            if e.status != _NOT_FOUND or e.operation != Operation.DELETE:
+                return Doubtful(prepared.load, prepared, self._pace.again, f"{why}; {e}")
+        return Doubtful(prepared.load, None, self._pace.again, why)
+
     def _execute(self, job_id: str) -> None:
+        """Execute a job; one that is not NEW afterwards was executed, also where the answer is lost or a refusal."""
         try:
             self._client.execute(job_id)
         except CelonisError as e:
-            if (
-                e.reaction is not Reaction.ASK
-                or self._patiently(lambda: self._client.get_job(job_id)).status is Status.NEW
-            ):
+            unclear = e.reaction in (Reaction.ASK, Reaction.STOP)  # a refusal may mean that an earlier one came in late
+            if not unclear or self._patiently(lambda: self._client.get_job(job_id)).status is Status.NEW:
                 raise
 
     def _watched(self, job_id: str) -> Job:
@@ -242,27 +262,6 @@ class JobPusher:
         hint = "look at the job in Celonis; raise celonis.job_timeout if it needs longer"
         return Broken(load, f"job {job.id} is {job.status} after {self._job_timeout:.0f} s", hint)
 
-    # --- patience ---------------------------------------------------------------------------------------------
-
-    def _patiently(self, call: Callable[[], T], *more: Reaction) -> T:
-        """Repeat `call` while it says LATER or AGAIN (and `more`), after the server's hint or ever longer waits."""
-        harmless = (Reaction.LATER, Reaction.AGAIN, *more)
-        retrying = Retrying(
-            sleep=sleep_using_event(self._stop),
-            wait=self._wait,
-            stop=stop_any(stop_after_delay(self._pace.give_back), stop_when_event_set(self._stop)),
-            retry=retry_if_exception(lambda e: isinstance(e, CelonisError) and e.reaction in harmless),
-            before_sleep=_warn,
-            reraise=True,
-        )
-        return retrying(call)
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        hint = error.wait if isinstance(error, CelonisThrottled) else None
-        backoff = wait_exponential_jitter(self._pace.retry_first, self._pace.retry_longest)(state)
-        return max(hint, self._pace.retry_first) if hint is not None and hint <= self._pace.give_back else backoff
-
 
 class _Workers:
     """Daemon threads that do what they are given, one thing after the other."""
@@ -285,12 +284,6 @@ class _Workers:
     def _work(self) -> None:
         for task in iter(self._tasks.get, None):
             task()
-
-
-def _warn(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    wait = state.next_action.sleep if state.next_action else 0
-    log.warning("trying again", error=str(error), attempt=state.attempt_number, wait=round(wait, 1))
 
 
 def _last_result(state: RetryCallState) -> Job:

@@ -10,12 +10,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import structlog
-from tenacity import Retrying, retry_if_exception
-from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_when_event_set
-from tenacity.wait import wait_exponential
 
 from connector.celonis.jobs import Status
+from connector.celonis.patience import Patience
 from connector.core.columns import TableSchema
 from connector.errors import CelonisError, Reaction, TablesUnavailable
 
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_WAIT = wait_exponential(max=30.0)
+_FIRST, _LONGEST = 1.0, 30.0  # seconds between two tries
 _ASK_AGAIN = 1.0
 
 
@@ -35,18 +32,31 @@ def schemas_of(jobs: Iterable[Job], connection_id: str | None) -> Mapping[str, T
     """Return the columns of each table of the connection, by its name in lower case."""
     schemas: dict[str, TableSchema] = {}
     for job in sorted(jobs, key=lambda job: job.last_modified):
-        if job.status is Status.DONE and job.table_schema and job.connection_id == connection_id:
+        if job.status is Status.DONE and _same(job.connection_id, connection_id) and (schema := _schema_of(job)):
             name = job.table.lower()
-            schemas[name] = TableSchema.from_wire(job.table_schema).joined(schemas.get(name, TableSchema()).columns)
+            schemas[name] = schema.joined(schemas.get(name, TableSchema()).columns)
     return schemas
+
+
+def _same(a: str | None, b: str | None) -> bool:
+    return (a or "").lower() == (b or "").lower()
+
+
+def _schema_of(job: Job) -> TableSchema | None:
+    try:
+        return TableSchema.from_wire(job.table_schema) if job.table_schema else None
+    except (KeyError, TypeError, ValueError, AttributeError):  # another client's; what it says cannot be read
+        log.warning("skipped unreadable columns", job=job.id, table=job.table)
+        return None
 
 
 class PlatformTables:
     """Asks the platform once, in a thread of its own, for as long as it takes."""
 
-    def __init__(self, client: DataPushClient, connection_id: str | None) -> None:
+    def __init__(self, client: DataPushClient, connection_id: str | None, *, first_wait: float = _FIRST) -> None:
         self._client, self._connection_id = client, connection_id
         self._stop = threading.Event()
+        self._patience = Patience(self._stop, first=first_wait, longest=_LONGEST)
         self._found: Mapping[str, TableSchema] | CelonisError | None = None
         self._last_error = "Celonis has not answered yet"
         threading.Thread(target=self._ask, name="tables", daemon=True).start()
@@ -70,21 +80,21 @@ class PlatformTables:
         self._stop.set()
 
     def _ask(self) -> None:
-        retrying = Retrying(
-            sleep=sleep_using_event(self._stop),
-            wait=_WAIT,
-            stop=stop_when_event_set(self._stop),
-            retry=retry_if_exception(self._passes),
-            reraise=True,
-        )
         try:
-            self._found = schemas_of(retrying(self._client.list_jobs), self._connection_id)
+            self._found = schemas_of(self._patience.repeat(self._list), self._connection_id)
         except CelonisError as e:
             self._take(e)
+        except Exception as e:
+            self._last_error = f"{type(e).__name__}: {e}"
+            if not self._stop.is_set():  # else the client was closed under our hands
+                log.exception("could not read what Celonis says of its jobs")
 
-    def _passes(self, error: BaseException) -> bool:
-        self._last_error = str(error)
-        return isinstance(error, CelonisError) and error.reaction in (Reaction.LATER, Reaction.AGAIN)
+    def _list(self) -> list[Job]:
+        try:
+            return self._client.list_jobs()
+        except CelonisError as e:
+            self._last_error = str(e)
+            raise
 
     def _take(self, error: CelonisError) -> None:
         """Only credentials stop everything; a key that may not list jobs may still push."""

@@ -1,0 +1,72 @@
+"""Owns how long and how often a request is repeated: waits, the server's hints, and when to give up.
+
+Never sends a request of its own. Invariant: only what is harmless to repeat is repeated, a hint is honoured, one that
+is longer than the patience ends it at once, and `stop` cuts every wait short.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from tenacity import Retrying, retry_if_exception, stop_after_delay, stop_any
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+from tenacity.wait import wait_exponential_jitter
+
+from connector.errors import CelonisError, CelonisThrottled, Reaction
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Waits of `first` seconds, ever longer up to `longest`, for `give_back` seconds in all; threads may share it."""
+
+    def __init__(self, stop: threading.Event, *, first: float, longest: float, give_back: float = math.inf) -> None:
+        self._stop, self._first, self._give_back = stop, first, give_back
+        self._ended = stop_any(stop_after_delay(give_back), stop_when_event_set(stop))
+        self._backoff = wait_exponential_jitter(first, longest)
+
+    def repeat(self, call: Callable[[], T], *more: Reaction) -> T:
+        """Return what `call` returns; repeat it while it says LATER or AGAIN (and `more`).
+
+        Raises:
+            CelonisError: the last one, when patience ends or repeating cannot help.
+        """
+        harmless = (Reaction.LATER, Reaction.AGAIN, *more)
+        retrying = Retrying(
+            sleep=sleep_using_event(self._stop),
+            wait=self._wait,
+            stop=self._enough,
+            retry=retry_if_exception(lambda e: isinstance(e, CelonisError) and e.reaction in harmless),
+            before_sleep=_warn,
+            reraise=True,
+        )
+        return retrying(call)
+
+    def _wait(self, state: RetryCallState) -> float:
+        hint = _hint(state)
+        return self._backoff(state) if hint is None else max(hint, self._first)
+
+    def _enough(self, state: RetryCallState) -> bool:
+        return self._ended(state) or (_hint(state) or 0.0) > self._give_back
+
+
+def _hint(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error.wait if isinstance(error, CelonisThrottled) else None
+
+
+def _warn(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0
+    log.warning("trying again", error=str(error), attempt=state.attempt_number, wait=round(wait, 1))
