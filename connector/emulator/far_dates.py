@@ -1,6 +1,6 @@
 """Owns dates beyond what the database can read at all, such as the largest 64-bit number of milliseconds.
 
-Never touches a date that the database can read. Invariant: a file with such dates becomes one with NULLs in their place,
+Never touches a date that the database can read. Invariant: a file with such dates becomes one with NULLs there,
 which is what the platform makes of every date after the year 9999.
 """
 

@@ -24,6 +24,7 @@ from connector.emulator.store import Store
 from connector.emulator.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -83,6 +84,11 @@ class Emulator:
         """Wait until no job is queued or running; returns False when that takes more than `timeout` seconds."""
         with self._state.changed:
             return self._state.changed.wait_for(self._state.idle, timeout)
+
+    def wait_until(self, holds: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `holds`, which is asked whenever a job changed; returns False after `timeout` seconds."""
+        with self._state.changed:
+            return self._state.changed.wait_for(holds, timeout)
 
     def add_fault(self, fault: str) -> None:
         """Add a fault while the emulator runs; requests are counted from its start.
