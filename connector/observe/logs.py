@@ -1,6 +1,7 @@
 """Owns how log lines look: text on a terminal, JSON otherwise; one line per event, the libraries' lines included.
 
-Never decides what is logged. Invariant: every line has a time in UTC, a level, and an event of a few words.
+Never decides what is logged, and never shows a local variable. Invariant: every line has a time in UTC, a level, and
+an event of a few words.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    final: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    plain = structlog.dev.plain_traceback  # the default shows local variables, where secrets and records stand
+    final: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
     if not as_text:
         final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(

@@ -6,6 +6,7 @@ Never decides and never waits. Invariant: one place turns statistics into metric
 
 from __future__ import annotations
 
+from collections import Counter as Counted
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -52,6 +53,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._stalled: dict[str, str] = {}  # topic → why it waits
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self._decoded = counter("records_decoded", "Records decoded.", "table")
         self._rejects = counter("rejects", "Messages sent to the dead letters, by reason.", "table", "reason")
@@ -89,6 +91,8 @@ class Metrics:
 
     def decoded(self, table: str, messages: MessageBatch, decoded: Decoded) -> None:
         """Count what became of messages; a log line for the first reject of each reason in a batch."""
+        if self._stalled.pop(messages.topic, None):
+            log.info("resumed topic", topic=messages.topic)
         self._decoded.labels(table).inc(decoded.batch.num_rows)
         for count, counter in (
             (decoded.tombstones, self._tombstones),
@@ -111,9 +115,11 @@ class Metrics:
             )
 
     def stalled(self, topic: str, error: Unavailable) -> None:
-        """Count and say that a topic waits."""
+        """Count that a topic waits, and say it once for each reason."""
         self._stalls.labels(topic).inc()
-        log.warning("paused topic", topic=topic, error=str(error), wait=error.wait)
+        if self._stalled.get(topic) != str(error):
+            self._stalled[topic] = str(error)
+            log.warning("paused topic", topic=topic, error=str(error), wait=error.wait)
 
     def flushed(self, load: Load, now: float) -> None:
         """Count and say that a load was sealed."""
@@ -171,13 +177,16 @@ class Metrics:
             self._bytes.labels(t.table).set(t.size)
             self._age.labels(t.table).set(t.age)
             self._halted.labels(t.table).set(1 if t.halted else 0)
-        self._lag.clear()
-        for tp, messages in gauges.lag.items():
-            self._lag.labels(tp.topic, tp.partition).set(messages)
-        self._paused.clear()
-        reasons = list(gauges.paused.values())
-        for reason in set(reasons):
-            self._paused.labels(reason).set(reasons.count(reason))
+        _replace(self._lag, {(tp.topic, str(tp.partition)): messages for tp, messages in gauges.lag.items()})
+        _replace(self._paused, {(reason,): n for reason, n in Counted(gauges.paused.values()).items()})
         self._left.set(gauges.pushes_left)
         self._spool.set(gauges.spool_bytes)
         self._memory.set(gauges.memory_bytes)
+
+
+def _replace(gauge: Gauge, values: Mapping[tuple[str, ...], int]) -> None:
+    """Show exactly `values`; what stays is never gone for a moment, in which someone may scrape."""
+    for labels in {tuple(s.labels.values()) for m in gauge.collect() for s in m.samples} - values.keys():
+        gauge.remove(*labels)
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)

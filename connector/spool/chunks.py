@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connector.core.columns import COORDINATES
+from connector.core.columns import COORDINATES, OF_ARROW
+from connector.core.conform import convert
 from connector.core.loads import Chunk
 from connector.errors import SpoolDamaged
 from connector.spool.segments import ParquetFile, check_file
@@ -116,15 +117,23 @@ def _copy(segment: Segment, mask: Mask, file: ParquetFile) -> None:
 
 
 def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return `table` with exactly the columns of `schema`: widened by a cast, or null where it had none."""
+    """Return `table` with exactly the columns of `schema`: widened, or null where it had none."""
     names = {name.lower(): name for name in table.column_names}
     columns = [
-        table.column(names[f.name.lower()]).cast(f.type)
+        _widened(table.column(names[f.name.lower()]), f.type)
         if f.name.lower() in names
         else pa.nulls(table.num_rows, f.type)
         for f in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def _widened(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """Return `column` as a record of this type would stand in a batch of the wanted one."""
+    if column.type == wanted:
+        return column
+    chunks = (convert(chunk, OF_ARROW[column.type], OF_ARROW[wanted]).values for chunk in column.chunks)
+    return pa.chunked_array(chunks, wanted)
 
 
 class _reading:  # noqa: N801 - reads as a statement
