@@ -12,19 +12,26 @@ from connector.core.columns import ARROW, ColumnType
 from connector.core.conform import convert, dated, in_range
 
 T = ColumnType
+
+
+def at(*parts: int) -> datetime:
+    """Return an instant as a column has it: without a zone."""
+    return datetime(*parts)  # type: ignore[arg-type]  # noqa: DTZ001
+
+
 BIG = (1 << 53) + 1
 CONVERSIONS: list[tuple[T, T, list[tuple[Any, Any]]]] = [
     (T.INTEGER, T.INTEGER, [(1, 1), (None, None)]),
     (T.INTEGER, T.FLOAT, [(1, 1.0), (BIG, 9007199254740992.0), (-(1 << 63), -(2.0**63))]),
     (T.INTEGER, T.STRING, [(BIG, "9007199254740993")]),
-    (T.INTEGER, T.DATETIME, [(1, datetime(1970, 1, 1, 0, 0, 0, 1000))]),
+    (T.INTEGER, T.DATETIME, [(1, at(1970, 1, 1, 0, 0, 0, 1000))]),
     (T.INTEGER, T.BOOLEAN, [(1, None)]),
     (T.FLOAT, T.INTEGER, [(2.0, 2), (2.5, None), (1e300, None), (float("nan"), None), (-(2.0**53), -(1 << 53))]),
     (T.FLOAT, T.STRING, [(1.0, "1.0"), (1e22, "1e+22"), (0.1, "0.1")]),
     (T.BOOLEAN, T.STRING, [(True, "true"), (False, "false")]),
-    (T.DATE, T.DATETIME, [(date(2020, 2, 29), datetime(2020, 2, 29))]),
-    (T.DATETIME, T.DATE, [(datetime(1969, 12, 31), date(1969, 12, 31)), (datetime(2020, 1, 1, 1), None)]),
-    (T.DATETIME, T.STRING, [(datetime(2020, 1, 1, 1), "2020-01-01 01:00:00.000")]),
+    (T.DATE, T.DATETIME, [(date(2020, 2, 29), at(2020, 2, 29))]),
+    (T.DATETIME, T.DATE, [(at(1969, 12, 31), date(1969, 12, 31)), (at(2020, 1, 1, 1), None)]),
+    (T.DATETIME, T.STRING, [(at(2020, 1, 1, 1), "2020-01-01 01:00:00.000")]),
     (
         T.STRING,
         T.INTEGER,
@@ -36,15 +43,15 @@ CONVERSIONS: list[tuple[T, T, list[tuple[Any, Any]]]] = [
     (T.STRING, T.BOOLEAN, [("true", True), ("false", False), ("True", None), ("1", None)]),
     (T.STRING, T.DATE, [("2020-01-31", date(2020, 1, 31)), ("2020-02-31", None), ("yesterday", None)]),
     (T.STRING, T.TIME, [("10:11:12.1239", time(10, 11, 12, 123000)), ("25:00", None), ("10:00+02:00", None)]),
-    (T.STRING, T.DATETIME, [("2020-01-31T10:11:12.123456", datetime(2020, 1, 31, 10, 11, 12, 123000))]),
-    (T.STRING, T.DATETIME, [("1969-12-31 23:59:59.9999", datetime(1969, 12, 31, 23, 59, 59, 999000))]),
-    (T.STRING, T.DATETIME, [("2020-01-31T10:00:00+02:00", datetime(2020, 1, 31, 8)), ("2020-01-31Z", None)]),
+    (T.STRING, T.DATETIME, [("2020-01-31T10:11:12.123456", at(2020, 1, 31, 10, 11, 12, 123000))]),
+    (T.STRING, T.DATETIME, [("1969-12-31 23:59:59.9999", at(1969, 12, 31, 23, 59, 59, 999000))]),
+    (T.STRING, T.DATETIME, [("2020-01-31T10:00:00+02:00", at(2020, 1, 31, 8)), ("2020-01-31Z", None)]),
     (
         T.STRING,
         T.DATETIME,
-        [("2020-01-31T10:00:00Z", datetime(2020, 1, 31, 10)), ("2020-01-31", datetime(2020, 1, 31))],
+        [("2020-01-31T10:00:00Z", at(2020, 1, 31, 10)), ("2020-01-31", at(2020, 1, 31))],
     ),
-    (T.STRING, T.DATETIME, [("0000-01-01T00:00:00", None), ("2020-01-31T10:00", datetime(2020, 1, 31, 10))]),
+    (T.STRING, T.DATETIME, [("0000-01-01T00:00:00", None), ("2020-01-31T10:00", at(2020, 1, 31, 10))]),
     (T.TIME, T.INTEGER, [(time(1), None)]),
 ]
 
@@ -86,7 +93,7 @@ def test_dates_outside_the_years_1400_to_9999_become_null_and_are_counted(
 def test_dates_before_the_first_year_of_typed_columns_are_found() -> None:
     values, nulled = in_range(pa.array([date(1399, 12, 31), date(1400, 1, 1)], pa.date32()), T.DATE)
     assert (values.to_pylist(), nulled) == ([None, date(1400, 1, 1)], 1)
-    instants = pa.array([datetime(1399, 12, 31), None], pa.timestamp("ms"))
+    instants = pa.array([at(1399, 12, 31), None], pa.timestamp("ms"))
     assert in_range(instants, T.DATETIME)[1] == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,22 @@ def test_an_older_segment_is_widened_to_the_schema_of_the_load(buffer: TableBuff
     add(buffer, [("a", 1), ("b", None)])
     add(buffer, [("c", 2.5, True)], schema=WIDE, start=2)
     assert rows_of(buffer.flush(WIDE, Trigger.AGE)) == [("a", 1.0, None), ("b", None, None), ("c", 2.5, True)]
+
+
+def test_values_of_an_older_segment_widen_as_those_of_a_batch_do(buffer: TableBuffer) -> None:
+    add(buffer, [("a", (1 << 53) + 1)])
+    add(buffer, [("b", 1.0, None)], schema=WIDE, start=1)
+    text = TableSchema((Column("id", ColumnType.STRING), Column("n", ColumnType.STRING)))
+    load = buffer.flush(WIDE, Trigger.AGE)
+    assert rows_of(load) == [("a", 2.0**53, None), ("b", 1.0, None)]
+    assert rows_of(replace(load, schema=text)) == [("a", "9007199254740993"), ("b", "1.0")]
+
+
+def test_keys_compare_as_what_they_have_widened_to(tmp_path: Path) -> None:
+    buffer = TableBuffer(Target("t", ("n",)), tmp_path, 1 << 20)
+    add(buffer, [("old", 7)])
+    add(buffer, [("new", 7.0, None), ("other", 7.5, None)], schema=WIDE, start=1)
+    assert rows_of(buffer.flush(WIDE, Trigger.AGE)) == [("new", 7.0, None), ("other", 7.5, None)]
 
 
 def test_tables_without_keys_keep_every_record(tmp_path: Path) -> None:
