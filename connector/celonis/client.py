@@ -189,7 +189,8 @@ class DataPushClient:
             built = self._http.build_request(method, path, headers=headers, extensions=extensions, **request)
             response = self._http.send(built)
         except httpx.HTTPError as e:
-            raise failure_of_silence(operation, e, job_id, headers["X-Request-ID"], self.team_url) from e
+            cause = None if isinstance(e, httpx.LocalProtocolError) else e  # which quotes the header with the key
+            raise failure_of_silence(operation, e, job_id, headers["X-Request-ID"], self.team_url) from cause
         except CelonisError as e:
             e.job_id = e.job_id or job_id  # the token could not be had
             raise
