@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from fastavro import schemaless_reader
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from connector.formats.leaves import Leaf, Path, Schemas
 
 HEADER = 5  # magic byte 0, then the schema id, big endian
+_END = b"\x9d\x5a\xc3\x17\x2e\xb4\x68\x41"  # put behind a message; no part of it repeats, so no shift looks like it
 
 
 class AvroFormat:
@@ -39,20 +41,33 @@ class AvroFormat:
     def __init__(self, schemas: Schemas, style: Style, *, columnar: bool = True) -> None:
         self._schemas, self._style, self._columnar = schemas, style, columnar
         self._plans: dict[bytes, AvroPlan | tuple[str, str]] = {}
+        self._alone = True  # the last batch was of one schema
 
     def read(
         self, messages: MessageBatch, rows: Sequence[int], types: Mapping[Path, ColumnType]
     ) -> tuple[list[Part], list[Reject]]:
         """Decode the messages numbered `rows`, one part a schema id; raises RegistryUnavailable."""
         del types  # the schema says all
+        if self._alone and self._columnar:
+            values = _values(messages, rows)
+            leaves = self._columns(values[0][:HEADER], values)
+            if leaves is not None:
+                return [Part(leaves, numbers_of(rows))], []
         by_header = _by_header(messages.values, rows)
+        self._alone = len(by_header) == 1
         plans = {header: self._plan(header) for header in by_header}
         parts: list[Part] = []
         rejects: list[Reject] = []
         for header, numbers in by_header.items():
             known = plans[header]
             if isinstance(known, AvroPlan):
-                parts.append(self._decode(known, messages, numbers, rejects))
+                values = _values(messages, numbers)
+                leaves = self._columns(header, values) if self._columnar and not self._alone else None
+                parts.append(
+                    self._one_by_one(known, messages, numbers, rejects)
+                    if leaves is None
+                    else Part(leaves, numbers_of(numbers))
+                )
             else:
                 rejects += [reject(messages, i, *known) for i in numbers]
         return parts, rejects
@@ -78,12 +93,24 @@ class AvroFormat:
             self._plans[header] = ("unreadable_schema", f"schema {schema_id}: {e}")
         return self._plans[header]
 
-    def _decode(self, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]) -> Part:
+    def _columns(self, header: bytes, values: Sequence[bytes]) -> list[Leaf] | None:
+        """Decode `values` at once, or None when one is damaged, has another header, or the schema is not for this."""
+        known = self._plan(header)
+        if not isinstance(known, AvroPlan) or known.text is None:
+            return None
+        try:
+            batch = deserialize_array([value + _END for value in values], known.text)
+            if not _framed(batch, header):
+                return None
+            return [_leaf_of_columns(known, leaf, batch.column("record"), self._style) for leaf in known.leaves]
+        except (ValueError, OverflowError, TypeError, pa.ArrowException):
+            return None
+
+    def _one_by_one(
+        self, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]
+    ) -> Part:
         """Return the records of one schema, and add to `rejects` what is none."""
-        datums = [messages.values[i][HEADER:] for i in numbers]  # type: ignore[index]
-        leaves = _columns(known, datums, self._style) if self._columnar else None
-        if leaves is not None:
-            return Part(leaves, numbers_of(numbers))
+        datums = [value[HEADER:] for value in _values(messages, numbers)]
         read = [_record(known, datum) for datum in datums]
         if not any(isinstance(r, _Broken) for r in read):
             try:
@@ -105,30 +132,30 @@ class _Broken(NamedTuple):
     detail: str
 
 
-def _by_header(values: list[bytes | None], rows: Sequence[int]) -> dict[bytes, Sequence[int]]:
-    """Return the numbers of the messages by their header; nearly always there is only one."""
-    headers = [values[i][:HEADER] for i in rows]  # type: ignore[index]
-    if len(set(headers)) == 1:
-        return {headers[0]: rows}
+def _values(messages: MessageBatch, rows: Sequence[int]) -> Sequence[bytes]:
+    """Return the values of the messages numbered `rows`, none of which is a tombstone."""
+    if len(rows) == len(messages.values):
+        return messages.values  # type: ignore[return-value]
+    return [messages.values[i] for i in rows]  # type: ignore[misc]
+
+
+def _by_header(values: list[bytes | None], rows: Sequence[int]) -> dict[bytes, list[int]]:
+    """Return the numbers of the messages by their header."""
     by_header: dict[bytes, list[int]] = {}
-    for i, header in zip(rows, headers, strict=True):
-        by_header.setdefault(header, []).append(i)
-    return dict(by_header)
+    for i in rows:
+        by_header.setdefault(values[i][:HEADER], []).append(i)  # type: ignore[index]
+    return by_header
 
 
-def _columns(known: AvroPlan, datums: list[bytes], style: Style) -> list[Leaf] | None:
-    """Decode all of `datums` at once, or None when one of them is damaged or the schema is not for this."""
-    if known.text is None:
-        return None
-    try:
-        batch = deserialize_array(datums, known.text)
-        return [_leaf_of_batch(known, leaf, batch, style) for leaf in known.leaves]
-    except (ValueError, OverflowError, TypeError, pa.ArrowException):
-        return None
+def _framed(batch: pa.RecordBatch, header: bytes) -> bool:
+    """Say whether every message has this header, and its record ended where the message does."""
+    ids = batch.column("id").view(pa.int32()).to_numpy() == np.frombuffer(header, np.int32, 1, 1)
+    ends = batch.column("end").view(pa.int64()).to_numpy() == np.frombuffer(_END, np.int64)
+    return bool(batch.column("magic").true_count == 0 and ids.all() and ends.all())
 
 
-def _leaf_of_batch(known: AvroPlan, leaf: LeafPlan, batch: pa.RecordBatch, style: Style) -> Leaf:
-    values = batch.column(leaf.path[0])
+def _leaf_of_columns(known: AvroPlan, leaf: LeafPlan, records: pa.StructArray, style: Style) -> Leaf:
+    values = records.field(leaf.path[0])
     for name in leaf.path[1:]:
         values = pc.struct_field(values, name)
     if leaf.scalar is None:

@@ -76,8 +76,8 @@ class LeafPlan:
 class AvroPlan:
     """What there is to know about a writer schema.
 
-    `wire`: without logical types, parsed, for the reference. `text`: the same in JSON with wider types of the same
-    bytes, for the vectorised decoder; None where that one is not right. `recursive`: a record may hold its like.
+    `wire`: without logical types, parsed, for the reference. `text`: JSON of `framed`, for the vectorised decoder; None
+    where that one is not right. `recursive`: a record may hold its like.
     """
 
     wire: Any
@@ -109,8 +109,8 @@ def plan(text: str, references: tuple[str, ...] = ()) -> AvroPlan:
         wire = _on_the_wire(schema, named, set())
         bombs = _weightless_items(inner, named, set())
         recursive = _recursive(inner, named, ())
-        columnar = bool(leaves) and _columnar(inner, named, ())
-        fast = json.dumps(_loose(wire)) if columnar and not recursive else None
+        columnar = leaves and not recursive and _columnar(inner, named, ())
+        fast = json.dumps(framed(_loose(wire))) if columnar else None
     except NotARecord:
         raise
     except Exception as e:
@@ -216,6 +216,20 @@ def _on_the_wire(schema: Schema, named: dict[str, Any], defined: set[str]) -> Sc
         if inner in schema:
             result[inner] = _on_the_wire(schema[inner], named, defined)
     return result if len(result) > 1 else str(kind)
+
+
+def framed(wire: Schema) -> Schema:
+    """Return the schema of a whole message with 8 bytes behind it: magic byte, schema id, record, end.
+
+    So the vectorised decoder needs no header cut off, and what stands in the header and at the end are columns to
+    check: it does not mind bytes that are left over. A byte 0 is a false, four bytes are a float.
+    """
+    parts = {"magic": "boolean", "id": "float", "record": wire, "end": "double"}
+    return {
+        "type": "record",
+        "name": "kafka_celonis_message",
+        "fields": [{"name": name, "type": part} for name, part in parts.items()],
+    }
 
 
 def _loose(wire: Schema) -> Schema:
