@@ -26,22 +26,6 @@ class Now(NamedTuple):
     utc: float
 
 
-class Assignments(Protocol):
-    """Who is told when partitions come and go; called from inside `Source.poll` and `Source.close`."""
-
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are ours from now on; their position comes with their first message or end."""
-        ...
-
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions go to someone else when this returns; their offsets may still be committed."""
-        ...
-
-    def lost(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are someone else's already."""
-        ...
-
-
 class Source(Protocol):
     """The consumer: messages in, positions known, offsets out."""
 
@@ -72,7 +56,7 @@ class Source(Protocol):
         ...
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
-        """Commit next offsets synchronously; False when Kafka did not take them and they must be sent again."""
+        """Send next offsets; True once Kafka has taken all of them, False when they must be offered again."""
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:

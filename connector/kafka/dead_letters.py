@@ -6,13 +6,15 @@ full or, when it is too large for the topic, without its value.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from connector.kafka.settings import client_properties
+from connector.kafka.contact import Contact
+from connector.kafka.settings import client_properties, make
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RETRY_SERVES = 50  # calls of `serve`, about five seconds, between a failed delivery and the next try
+_PROPERTIES = {
+    "enable.idempotence": True,
+    "linger.ms": 20,
+    "compression.type": "lz4",
+    "message.max.bytes": 64 << 20,  # the topic's own limit decides
+    "queue.buffering.max.kbytes": 128 << 10,  # the most that is on the way, in memory
+    "batch.size": 16_384,  # a topic refuses a batch as a whole: what is larger goes alone, and is judged alone
+}
 _PREFIX = "__connect.errors."  # the names that Kafka Connect's dead letter queue uses (KIP-298)
 
 
@@ -35,10 +45,9 @@ class KafkaDeadLetters:
     def __init__(self, kafka: Kafka) -> None:
         self._topic = kafka.dead_letter_topic or ""
         self._group = kafka.group
-        self._producer = Producer(
-            client_properties(kafka)
-            | {"enable.idempotence": True, "linger.ms": 20, "message.max.bytes": 64 << 20, "compression.type": "lz4"}
-        )
+        self._contact = Contact(kafka.brokers)
+        properties = client_properties(kafka) | _PROPERTIES | {"error_cb": self._contact.on_error}
+        self._producer = make(Producer, properties)
         self._waiting: deque[Reject] = deque()
         self._held: Counter[OffsetRange] = Counter()
         self._pause = 0
@@ -55,7 +64,11 @@ class KafkaDeadLetters:
         self.serve()
 
     def serve(self) -> None:
-        """Take acknowledgements in, and send what waits."""
+        """Take acknowledgements in, and send what waits; raises SourceError when the producer cannot go on."""
+        self._serve()
+        self._contact.insist()
+
+    def _serve(self) -> None:
         self._producer.poll(0)
         if self._pause:
             self._pause -= 1
@@ -74,9 +87,12 @@ class KafkaDeadLetters:
 
     def flush(self, timeout: float) -> bool:
         """Wait until all is acknowledged, `timeout` seconds at most; False when something is still held."""
+        deadline = time.monotonic() + timeout
         self._pause = 0
-        self.serve()
-        self._producer.flush(timeout)
+        self._serve()
+        while self._held and (left := deadline - time.monotonic()) > 0:
+            self._producer.poll(min(left, 0.1))
+            self._serve()
         return not self._held
 
     def _produce(self, reject: Reject, *, with_value: bool) -> None:
@@ -93,21 +109,27 @@ class KafkaDeadLetters:
             self._producer.produce(
                 self._topic, value, message.key(), on_delivery=delivered, headers=headers, timestamp=_timestamp(reject)
             )
-        except KafkaException as e:
-            delivered(e.args[0], None)  # type: ignore[arg-type] - refused before it was sent
+        except KafkaException as e:  # refused before it was sent
+            self._settle(reject, e.args[0], with_value=with_value)
 
     def _settle(self, reject: Reject, error: KafkaError | None, *, with_value: bool) -> None:
         if error is None:
-            self._held -= Counter((reject.range,))
+            self._release(reject.range)
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and with_value:
             log.warning("sent reject without its value, which is too large", at=str(reject.range))
             self._produce(reject, with_value=False)
+        elif reject.range in self._held:
+            self._waiting.append(reject)
+            if not self._pause:  # one line for all that fail together
+                hint = f"the topic {self._topic} (kafka.dead_letter_topic) must exist and take our writes"
+                log.warning("could not send reject, trying again", at=str(reject.range), error=error.str(), hint=hint)
+            self._pause = RETRY_SERVES
+
+    def _release(self, held: OffsetRange) -> None:
+        if self._held[held] > 1:
+            self._held[held] -= 1
         else:
-            hint = f"the topic {self._topic} must exist and take our writes"
-            log.warning("could not send reject, trying again", at=str(reject.range), error=error.str(), hint=hint)
-            if reject.range in self._held:
-                self._waiting.append(reject)
-                self._pause = RETRY_SERVES
+            del self._held[held]
 
 
 class DiscardedRejects:

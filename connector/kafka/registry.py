@@ -111,7 +111,7 @@ class SchemaRegistry:
         if schema.schema_type != "AVRO":
             raise UnknownSchema(f"{about} is of type {schema.schema_type}, not AVRO")
         if not isinstance(schema.schema_str, str):
-            self._client.clear_caches()  # type: ignore[no-untyped-call] - it has kept what it was given
+            self._client.clear_caches()  # type: ignore[no-untyped-call]  # it keeps what it is given
             self._fail(f"{about}: {_UNREADABLE}", self._elsewhere)
         return schema.schema_str
 

@@ -1,21 +1,25 @@
 """Owns the consumer: its group, the positions of its partitions, and what it has committed.
 
-Never decodes, and never decides what is safe to commit. Invariant: every call to the client is made from one thread; a
-position is the next offset to read, and exists only for partitions that are ours.
+Never decodes, and never decides what is safe to commit. No call waits for a broker: commits are sent, and known to be
+taken once Kafka has said so, because a broker that hangs would hold a synchronous commit, and with it the group
+membership, for minutes. Invariant: every call to the client is made from one thread, which waits while the group is
+left; a position is the next offset to read, and exists only for partitions that are ours.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import threading
+from typing import TYPE_CHECKING, cast
 
 import structlog
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from connector.core.messages import MessageBatch
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
-from connector.kafka.settings import consumer_properties
+from connector.kafka.contact import Contact
+from connector.kafka.settings import consumer_properties, make
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -23,44 +27,45 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from connector.config import Kafka
+    from connector.core import messages
+    from connector.core.assignments import Assignments
+    from connector.core.offsets import OffsetRange
 
 log = structlog.get_logger()
 
-_FATAL = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant READ and DESCRIBE on the topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant READ on the group, kafka.group",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the cluster permission that the broker names",
-    KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password in kafka.properties",
-    KafkaError._AUTHENTICATION: "check the sasl.* and ssl.* settings in kafka.properties",  # noqa: SLF001
-    KafkaError._SSL: "check the ssl.* settings in kafka.properties",  # noqa: SLF001
-    KafkaError.FENCED_INSTANCE_ID: "give every replica a kafka.instance_id of its own",
-    KafkaError.UNSUPPORTED_VERSION: "use a broker of version 2.4 or later",
-}
-_AWAY = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}  # noqa: SLF001
-
-
-class Assignments(Protocol):
-    """Who is told when partitions come and go."""
-
-    def assigned(self, partitions: Collection[TopicPartition]) -> None: ...  # noqa: D102 - see connector.ports
-    def revoked(self, partitions: Collection[TopicPartition]) -> None: ...  # noqa: D102
-    def lost(self, partitions: Collection[TopicPartition]) -> None: ...  # noqa: D102
+ASSIGN_SECONDS = 10.0  # the longest a new assignment waits for its committed offsets, which the coordinator has at hand
+CLOSE_SECONDS = 8.0  # the longest a group is left in good order; a broker that hangs would hold us up for minutes
 
 
 class KafkaSource:
-    """The consumer of one group. `away` says why the brokers cannot be reached, as far as the client knows."""
+    """The consumer of one group.
+
+    Raises:
+        ConfigError: `kafka.properties` holds what the client does not take.
+    """
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
-        self._consumer = Consumer(consumer_properties(kafka) | {"error_cb": self._on_error})
+        self._contact = Contact(kafka.brokers)
+        callbacks = {
+            "error_cb": self._contact.on_error,
+            "stats_cb": self._contact.on_statistics,
+            "on_commit": self._on_commit,
+        }
+        self._consumer = make(Consumer, consumer_properties(kafka) | callbacks)
         self._listener: Assignments | None = None
+        self._sent: dict[TopicPartition, int] = {}  # committed, or on the way
         self._committed: dict[TopicPartition, int] = {}
+        self._seeking: dict[TopicPartition, int] = {}  # what the client could not do yet
         self._paused: set[TopicPartition] = set()
-        self._failure: SourceError | None = None
         self.positions: dict[TopicPartition, int] = {}
         self.assigned: set[TopicPartition] = set()
         self.joined = False
-        self.away: str | None = None
+
+    @property
+    def away(self) -> str | None:
+        """Why no broker can be reached, as far as the client knows."""
+        return self._contact.away
 
     def subscribe(self, topics: Sequence[str], listener: Assignments) -> None:
         """Join the group, reading `topics` (names, or regular expressions that begin with `^`)."""
@@ -69,67 +74,91 @@ class KafkaSource:
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
+    # --- reading ----------------------------------------------------------------------------------------------
+
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         """Return what has come within `timeout` seconds, one batch a topic; raises SourceError."""
-        messages = self._consumer.consume(self._kafka.poll_messages, timeout)
-        if self._failure:
-            raise self._failure
-        by_topic: dict[str, list[Message]] = {}
-        for message in messages:
-            if message.error() is None:
-                by_topic.setdefault(message.topic(), []).append(message)  # type: ignore[arg-type]
+        self._seek()
+        by_topic: dict[str, list[messages.Message]] = {}
+        ends: dict[TopicPartition, int] = {}
+        for message in self._consume(timeout):
+            error = message.error()
+            if error is None:
+                by_topic.setdefault(message.topic() or "", []).append(cast("messages.Message", message))
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                ends[TopicPartition(message.topic() or "", message.partition() or 0)] = message.offset() or 0
             else:
-                self._take_error(message)
-        batches = [MessageBatch.of(topic, found) for topic, found in by_topic.items()]
-        return [ours for batch in batches if (ours := self._ours(batch))]
+                self._contact.on_error(error, message.topic())
+        self._contact.insist()
+        if by_topic or ends:
+            self._contact.reached()
+        batches = [self._ours(MessageBatch.of(topic, found)) for topic, found in by_topic.items()]
+        self._move([r for batch in batches for r in batch.ranges], ends)
+        return [batch for batch in batches if batch.messages]
 
-    def _ours(self, batch: MessageBatch) -> MessageBatch | None:
-        """Move the positions past `batch`, leaving out partitions that went away while it was fetched."""
-        gone = [span for span in batch.spans if span.range.tp not in self.assigned]
-        if gone:
-            kept = [m for m in batch.messages if TopicPartition(batch.topic, m.partition() or 0) in self.assigned]
-            batch = MessageBatch.of(batch.topic, kept)
-        for r in batch.ranges:
-            self.positions[r.tp] = r.end
-        if batch.messages:
-            self.away = None
-        return batch if batch.messages else None
+    def _consume(self, timeout: float) -> list[Message]:
+        try:
+            found = self._consumer.consume(self._kafka.poll_messages, timeout)
+        except KafkaException as e:
+            self._contact.insist()
+            raise SourceError(f"the Kafka client cannot go on: {e.args[0].str()}") from e
+        self._contact.insist()
+        return found
 
-    def _take_error(self, message: Message) -> None:
-        error = message.error()
-        if error is None:
-            return
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            tp = TopicPartition(message.topic() or "", message.partition() or 0)
-            if tp in self.assigned:
-                self.positions[tp] = message.offset() or 0
-            self.away = None
-            return
-        self._on_error(error, message.topic())
-        if self._failure:
-            raise self._failure
+    def _ours(self, batch: MessageBatch) -> MessageBatch:
+        """Leave out partitions that went away while `batch` was fetched, or that are to be read from elsewhere."""
+        wanted = self.assigned - self._seeking.keys()
+        if all(r.tp in wanted for r in batch.ranges):
+            return batch
+        kept = [m for m in batch.messages if TopicPartition(batch.topic, m.partition() or 0) in wanted]
+        return MessageBatch.of(batch.topic, kept)
 
-    def _on_error(self, error: KafkaError, topic: str | None = None) -> None:
-        """Take an error of the client in; what is fatal is raised by the next poll."""
-        about = f"topic {topic}" if topic else f"brokers {self._kafka.brokers}"
-        hint = _FATAL.get(error.code())
-        if error.fatal() or hint:
-            self._failure = SourceError(f"Kafka refuses for good ({about}): {error.str()}", hint=hint or "")
-        elif error.code() in _AWAY:
-            if self.away is None:
-                log.warning("lost brokers, the client keeps trying", brokers=self._kafka.brokers, error=error.str())
-            self.away = error.str()
-        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            log.warning("found no such topic yet", topic=topic, error=error.str())
-        else:
-            log.warning("took error of the Kafka client", about=about, code=error.name(), error=error.str())
+    def _move(self, ranges: Sequence[OffsetRange], ends: Mapping[TopicPartition, int]) -> None:
+        """Move the positions past what was read, and past what nobody reads: markers and aborted transactions.
+
+        The end of a partition comes after its messages, or before them when more were written meanwhile.
+        """
+        moved = {r.tp: r.end for r in ranges}
+        for r in ranges:
+            self._step(r.tp, r.start, r.end)
+        for tp, end in ends.items():
+            if tp in self.assigned and tp not in self._seeking and end > moved.get(tp, -1):
+                self._step(tp, moved.get(tp, end), end)
+
+    def _step(self, tp: TopicPartition, start: int, end: int) -> None:
+        expected = self.positions.get(tp, start)
+        if start < expected:
+            # kept offsets of the topic as it was would hold back every commit of the topic as it is
+            self._sent.pop(tp, None)
+            self._committed.pop(tp, None)
+            log.warning("fell back, the topic was made anew or cut", at=str(tp), expected=expected, found=start)
+        elif start > expected and (first := self._first(tp)) > expected:
+            hint = "raise retention.ms or retention.bytes of the topic"
+            log.error(
+                "lost messages, deleted before they were read", at=str(tp), expected=expected, first=first, hint=hint
+            )
+        self.positions[tp] = end
+
+    def _first(self, tp: TopicPartition) -> int:
+        low, _ = self._consumer.get_watermark_offsets(ClientPartition(*tp), cached=True)
+        return int(low)
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions again from these offsets."""
-        for tp, offset in offsets.items():
-            if tp in self.assigned:
+        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assigned}
+        self.positions.update(ours)
+        self._seeking.update(ours)
+        self._seek()
+
+    def _seek(self) -> None:
+        """Let the client seek. It refuses for what it does not fetch yet; until it can, nothing of that is taken."""
+        for tp, offset in list(self._seeking.items()):
+            try:
                 self._consumer.seek(ClientPartition(tp.topic, tp.partition, offset))
-                self.positions[tp] = offset
+            except KafkaException as e:
+                log.debug("could not seek yet", at=str(tp), offset=offset, error=e.args[0].str())
+            else:
+                del self._seeking[tp]
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Let exactly these partitions be paused; only what changes is sent to the client."""
@@ -142,28 +171,6 @@ class KafkaSource:
             self._consumer.resume([ClientPartition(*tp) for tp in over])
         self._paused = wanted
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
-        """Commit next offsets synchronously, those that moved; False when Kafka did not take all of them."""
-        moved = {tp: o for tp, o in offsets.items() if tp in self.assigned and o > self._committed.get(tp, -1)}
-        if not moved:
-            return True
-        request = [ClientPartition(tp.topic, tp.partition, o, metadata="") for tp, o in moved.items()]
-        try:
-            results = self._consumer.commit(offsets=request, asynchronous=False) or []
-        except KafkaException as e:
-            self._refused(e.args[0], moved)
-            return False
-        for result in results:
-            if result.error is None:
-                self._committed[TopicPartition(result.topic, result.partition)] = result.offset
-            else:
-                self._refused(result.error, moved)
-        return all(result.error is None for result in results)
-
-    def _refused(self, error: KafkaError, offsets: Mapping[TopicPartition, int]) -> None:
-        self._on_error(error) if error.fatal() or error.code() in _FATAL else None
-        log.warning("could not commit, trying again", partitions=len(offsets), code=error.name(), error=error.str())
-
     def lag(self) -> Mapping[TopicPartition, int]:
         """Return the messages between position and end, as of the last fetch."""
         lags = {}
@@ -173,24 +180,86 @@ class KafkaSource:
                 lags[tp] = max(0, high - position)
         return lags
 
+    # --- committing -------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Send next offsets, those that moved; True once Kafka has said that it took all of them.
+
+        False: on the way, refused, or nobody is there. Offer them again; what is on the way is not sent twice.
+        """
+        ours = {tp: o for tp, o in offsets.items() if tp in self.assigned}
+        moved = {tp: o for tp, o in ours.items() if o > self._sent.get(tp, -1)}
+        if moved and self.away is None:  # the client would keep it, and send it when others may read the partition
+            self._send(moved)
+        return all(o <= self._committed.get(tp, -1) for tp, o in ours.items())
+
+    def _send(self, offsets: Mapping[TopicPartition, int]) -> None:
+        request = [ClientPartition(tp.topic, tp.partition, o, metadata="") for tp, o in offsets.items()]
+        try:
+            self._consumer.commit(offsets=request, asynchronous=True)
+        except KafkaException as e:
+            self._refused(e.args[0], offsets)
+        else:
+            self._sent.update(offsets)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
+        """Take in what Kafka says of one commit; it may take some partitions and refuse others."""
+        refused: dict[TopicPartition, int] = {}
+        for p in partitions:
+            tp = TopicPartition(p.topic, p.partition)
+            if tp not in self.assigned:
+                continue
+            if (p.error or error) is None:
+                self._committed[tp] = p.offset
+            else:
+                refused[tp] = p.offset
+                error = error or p.error
+        if error is None:
+            self._contact.reached()
+        elif refused:
+            self._refused(error, refused)
+
+    def _refused(self, error: KafkaError, offsets: Mapping[TopicPartition, int]) -> None:
+        """Forget that it was sent, so that it is sent again: a commit may be repeated, whatever became of the first."""
+        for tp in offsets:
+            self._sent.pop(tp, None)
+        log.warning("could not commit, trying again", partitions=len(offsets), code=error.name(), error=error.str())
+        if error.fatal() or error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID):
+            self._contact.on_error(error)
+
     def close(self) -> None:
-        """Leave the group; partitions are revoked on the way."""
-        self._consumer.close()
+        """Leave the group within CLOSE_SECONDS; partitions are revoked, and what was committed is sent, on the way."""
+        closer = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
+        closer.start()
+        closer.join(CLOSE_SECONDS)
+        if closer.is_alive():
+            self._listener = None  # whatever still comes, nobody waits for it
+            log.warning("left the group without its coordinator, which does not answer", seconds=CLOSE_SECONDS)
 
     # --- who owns what ----------------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self.joined = True
-        known = consumer.committed(partitions, timeout=30) if partitions else []
+        self._contact.reached()
+        known = self._read_committed(consumer, partitions)
         for p in known:
             tp = TopicPartition(p.topic, p.partition)
             self.assigned.add(tp)
-            if p.offset != OFFSET_INVALID and p.offset >= 0:
-                self._committed[tp] = p.offset
-                self.positions[tp] = p.offset
-        consumer.incremental_assign(partitions)
+            if p.offset >= 0:
+                self._sent[tp] = self._committed[tp] = self.positions[tp] = p.offset
+        consumer.incremental_assign(known)
         if self._listener:
-            self._listener.assigned([TopicPartition(p.topic, p.partition) for p in partitions])
+            self._listener.assigned([TopicPartition(p.topic, p.partition) for p in known])
+
+    def _read_committed(self, consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition]:
+        """Return `partitions` with their committed offsets; where they cannot be had, the client asks again itself."""
+        if not partitions:
+            return []
+        try:
+            return consumer.committed(partitions, timeout=ASSIGN_SECONDS)
+        except KafkaException as e:
+            log.warning("could not read committed offsets, going on", code=e.args[0].name(), error=e.args[0].str())
+            return partitions
 
     def _on_revoke(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
@@ -207,8 +276,8 @@ class KafkaSource:
         consumer.incremental_unassign(partitions)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
-        for tp in partitions:
-            self.assigned.discard(tp)
-            self._paused.discard(tp)
-            self.positions.pop(tp, None)
-            self._committed.pop(tp, None)
+        self.assigned.difference_update(partitions)
+        self._paused.difference_update(partitions)
+        for known in (self.positions, self._sent, self._committed, self._seeking):
+            for tp in partitions:
+                known.pop(tp, None)

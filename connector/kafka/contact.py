@@ -1,0 +1,83 @@
+"""Owns what is known of the brokers: the meaning of every error, what is an outage, and what is final.
+
+Never talks to a broker: the clients tell it what they hear. Invariant: an outage names its cause, and heals by itself;
+what is final names the setting or the right that is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+
+import structlog
+from confluent_kafka import KafkaError
+
+from connector.errors import SourceError
+
+log = structlog.get_logger()
+
+_FINAL = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant READ and DESCRIBE on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant READ on the group, kafka.group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the cluster permission that the broker names",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password in kafka.properties",
+    KafkaError._AUTHENTICATION: "check sasl.username, sasl.password and sasl.mechanism in kafka.properties",  # noqa: SLF001
+    KafkaError.FENCED_INSTANCE_ID: "give every replica a kafka.instance_id of its own",
+    KafkaError.UNSUPPORTED_VERSION: "use a broker of version 2.4 or later",
+}
+_CONNECTION = {KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT, KafkaError._SSL}  # noqa: SLF001
+_SSL_HINT = "check security.protocol and the ssl.* settings in kafka.properties"
+
+
+class Contact:
+    """What a client has heard of its brokers. `away` says why none can be reached, `failure` what is final."""
+
+    def __init__(self, brokers: str) -> None:
+        self._brokers = brokers
+        self._reached = False
+        self._reason = ""
+        self.away: str | None = None
+        self.failure: SourceError | None = None
+
+    def on_error(self, error: KafkaError, topic: str | None = None) -> None:
+        """Take in what the client says; of what heals by itself only the beginning is written down."""
+        code = error.code()
+        if error.fatal() or code in _FINAL:
+            self._refuse(error, topic, _FINAL.get(code, ""))
+        elif code == KafkaError._SSL and not self._reached:  # noqa: SLF001
+            self._refuse(error, topic, _SSL_HINT)  # later on a broker that stops in mid-handshake looks the same
+        elif code == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._lose(error)
+        elif code in _CONNECTION:
+            self._reason = error.str()
+            self.away = self.away and self._reason
+        elif code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.warning("found no such topic yet", topic=topic, error=error.str())
+        else:
+            log.warning("took error of the Kafka client", topic=topic, code=error.name(), error=error.str())
+
+    def on_statistics(self, document: str) -> None:
+        """Look for a connected broker while all seem away; an idle topic gives no other sign of their return."""
+        if self.away is None:
+            return
+        if any(broker.get("state") == "UP" for broker in json.loads(document).get("brokers", {}).values()):
+            self.reached()
+
+    def reached(self) -> None:
+        """Take note that a broker has answered."""
+        if self.away is not None:
+            log.info("reached brokers again", brokers=self._brokers)
+        self._reached, self.away = True, None
+
+    def insist(self) -> None:
+        """Raise what is final, if there is something."""
+        if self.failure:
+            raise self.failure
+
+    def _refuse(self, error: KafkaError, topic: str | None, hint: str) -> None:
+        about = f"topic {topic}" if topic else f"brokers {self._brokers}"
+        self.failure = SourceError(f"Kafka refuses for good ({about}): {error.str()}", hint=hint)
+
+    def _lose(self, error: KafkaError) -> None:
+        if self.away is None:
+            self.away = self._reason or error.str()
+            log.warning("lost brokers, the client keeps trying", brokers=self._brokers, error=self.away)
