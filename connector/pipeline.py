@@ -63,6 +63,7 @@ class Pipeline:
         self.unroutable: dict[str, str] = {}  # topics without a table of their own, and why
         self._topics: dict[str, TableSink] = {}
         self._stalled: dict[str, float] = {}  # topic → when what decoding needs is asked for again
+        self._in_hand: list[MessageBatch] = []  # polled, and not taken in yet
         self._disk_again_at = 0.0
         self._commit_at = 0.0
         self._last_jobs: dict[str, str] = {}  # by table
@@ -77,7 +78,7 @@ class Pipeline:
         """
         for receipt in self._pusher.finished():  # 1 settle
             self._settle(receipt, now)
-        for messages in self._source.poll(self._wait(now)):  # 2 consume, a batch at a time
+        for messages in self._consume(now):  # 2 a batch at a time
             self._take_in(messages, now)  # 3 decode in columns, buffer
         self._spill(now)
         for sink, trigger in self._due(now):  # 4 flush, push (other threads do the I/O)
@@ -117,7 +118,7 @@ class Pipeline:
                     self.window = self.window.close(now.utc, receipt.wait)
                 push.wait(now.mono + (receipt.wait or THROTTLED_SECONDS), receipt.prepared)
             case Unreadable():
-                self._read_again(sink, push.held, receipt.detail, now)
+                self._lost_to_disk(sink, sink.held, receipt.detail, now)
                 self._release(sink, push)
             case Doubtful():
                 push.wait(now.mono + receipt.wait, receipt.prepared)
@@ -149,16 +150,30 @@ class Pipeline:
 
     def _halt(self, sink: TableSink, push: Push, reason: str) -> None:
         """Stop one table: forget its records, stand again before the first of them, and read nothing more."""
-        self._source.seek(self._ours(sink.held))
+        self._stand_before(sink, sink.held)
         self._release(sink, push)
-        sink.buffer.clear()
         sink.halted = reason
         self._observer.halted(sink.table, reason)
+
+    def _stand_before(self, sink: TableSink, ranges: Iterable[OffsetRange]) -> None:
+        """Forget what a table has in its buffer and in hand, and read again from the first offset of `ranges`."""
+        in_hand = [m.ranges for m in self._in_hand if self._topics.get(m.topic) is sink]
+        self._in_hand = [m for m in self._in_hand if self._topics.get(m.topic) is not sink]
+        self._source.seek(self._ours(chain(ranges, *in_hand)))
+        sink.buffer.clear()
 
     # --- 2, 3 consume, decode, buffer -------------------------------------------------------------------------
 
     def _wait(self, now: Now) -> float:
         return min(POLL_SECONDS, min((sink.wait(now.mono) for sink in self.sinks.values()), default=POLL_SECONDS))
+
+    def _consume(self, now: Now) -> Iterator[MessageBatch]:
+        """Yield what the source has, each batch in hand until it is taken in: an error on the way holds its offsets."""
+        self._in_hand = list(self._source.poll(self._wait(now)))
+        while self._in_hand:
+            messages = self._in_hand[0]
+            yield messages
+            self._in_hand = [m for m in self._in_hand if m is not messages]
 
     def _take_in(self, messages: MessageBatch, now: Now) -> None:
         try:
@@ -177,7 +192,7 @@ class Pipeline:
         try:
             sink.buffer.add(messages, decoded, sink.decoder.schema, now.mono)
         except SpoolFull as e:
-            self._read_again(sink, messages.ranges, str(e), now)
+            self._lost_to_disk(sink, sink.buffer.held, str(e), now)
             return
         if decoded.rejects:
             self._dead_letters.send(decoded.rejects)
@@ -197,14 +212,13 @@ class Pipeline:
             try:
                 self.sinks[table].buffer.spill()
             except SpoolFull as e:
-                self._read_again(self.sinks[table], (), str(e), now)
+                self._lost_to_disk(self.sinks[table], self.sinks[table].buffer.held, str(e), now)
 
-    def _read_again(self, sink: TableSink, more: Iterable[OffsetRange], detail: str, now: Now) -> None:
+    def _lost_to_disk(self, sink: TableSink, ranges: Iterable[OffsetRange], detail: str, now: Now) -> None:
         """Recover by recomputation: what the disk did not keep is forgotten here and read again later."""
-        self._source.seek(self._ours(chain(more, sink.buffer.held)))
-        sink.buffer.clear()
+        self._stand_before(sink, ranges)
         self._disk_again_at = now.mono + SPOOL_RETRY_SECONDS
-        log.warning("lost buffer to the disk, reading its messages again", table=sink.table, error=detail)
+        log.warning("lost records to the disk, reading their messages again", table=sink.table, error=detail)
 
     def _ours(self, ranges: Iterable[OffsetRange]) -> dict[TopicPartition, int]:
         """Return the lowest start of each partition that is still ours."""
@@ -229,7 +243,7 @@ class Pipeline:
         try:
             push = sink.flush(trigger)
         except SpoolFull as e:
-            self._read_again(sink, (), str(e), now)
+            self._lost_to_disk(sink, sink.buffer.held, str(e), now)
             return
         self._spool.keep(push.load)
         self._observer.flushed(push.load, now.mono)
@@ -283,7 +297,8 @@ class Pipeline:
     # --- 6 commit, and who owns what --------------------------------------------------------------------------
 
     def _held(self) -> Iterator[Iterable[OffsetRange]]:
-        return chain((sink.held for sink in self.sinks.values()), (self._dead_letters.held,))
+        in_hand = (messages.ranges for messages in self._in_hand)
+        return chain((sink.held for sink in self.sinks.values()), (self._dead_letters.held,), in_hand)
 
     def _commit(self, now: Now) -> None:
         self._dead_letters.serve()

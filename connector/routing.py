@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 
 
 class Routes:
-    """The routes from topics to tables."""
+    """The routes from topics to tables. Raises ConfigError when two entries fill one table."""
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self._exact = {topic: t for t in reversed(tables) for topic in t.topics if not topic.startswith("^")}
         self._patterns = [(re.compile(topic), t) for t in tables for topic in t.topics if topic.startswith("^")]
         self._owners: dict[str, tuple[Table, str]] = {}
+        problems = [
+            f"tables[{n}].target: {name} is filled by tables[{tables.index(owner)}] already: put the topics together"
+            for n, table in enumerate(tables)
+            for name in _names_known_beforehand(table)
+            if (owner := self._owners.setdefault(name.lower(), (table, name))[0]) is not table
+        ]
+        if problems:
+            raise ConfigError(problems)
 
     @property
     def topics(self) -> list[str]:
@@ -40,9 +48,18 @@ class Routes:
         table = self._exact.get(topic) or next((t for p, t in self._patterns if p.search(topic)), None)
         if table is None:
             raise ConfigError([f"tables: no entry takes topic {topic}: add it to the topics of one"])
-        target = safe_name(table.target.replace("{topic}", topic))
+        target = _name(table, topic)
         owner, target = self._owners.setdefault(target.lower(), (table, target))
         if owner is not table:
             problem = f"tables: topic {topic} goes to table {target}, which another entry fills: set another target"
             raise ConfigError([problem])
         return table, target
+
+
+def _name(table: Table, topic: str) -> str:
+    return safe_name(table.target.replace("{topic}", topic))
+
+
+def _names_known_beforehand(table: Table) -> list[str]:
+    """Return the tables that an entry fills whatever topics turn up."""
+    return list(dict.fromkeys(_name(table, t) for t in table.topics if not (t.startswith("^") and "{" in table.target)))

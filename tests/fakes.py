@@ -185,11 +185,12 @@ class IntegerDecoder:
     def __init__(self) -> None:
         self.schema = TableSchema((Column("v", ColumnType.INTEGER),))
         self.away: RegistryUnavailable | None = None
+        self.fatal: Exception | None = None
         self.establishments = 0
 
     def decode(self, messages: MessageBatch) -> Decoded:
-        if self.away:
-            raise self.away
+        if self.away or self.fatal:
+            raise self.away or self.fatal  # type: ignore[misc]
         good = [i for i, v in enumerate(messages.values) if v is not None and v.isdigit()]
         bad = [i for i, v in enumerate(messages.values) if v is not None and not v.isdigit()]
         values = pa.array([int(messages.values[i] or b"") for i in good], pa.int64())

@@ -11,7 +11,7 @@ from connector.core.budget import HourWindow
 from connector.core.flush import FlushPolicy, Trigger
 from connector.core.loads import Broken, Doubtful, Empty, JobFailed, Target, Throttled
 from connector.core.offsets import TopicPartition
-from connector.errors import ConfigError, ConnectorError, RegistryUnavailable, SpoolFull
+from connector.errors import CelonisUnauthorized, ConfigError, ConnectorError, RegistryUnavailable, SpoolFull
 from connector.pipeline import Pipeline
 from connector.ports import Now
 from connector.sink import TableSink
@@ -39,7 +39,10 @@ class Bench:
         limit: int = 10,
         delete: bool = False,
         spool_bytes: int = 1 << 30,
+        shared: bool = False,
     ) -> None:
+        self.shared: TableSink | None = None
+        self.shares = shared
         self.now = 1000.0
         self.source = FakeSource(log)
         self.pusher = FakePusher()
@@ -62,7 +65,13 @@ class Bench:
     def sink_of(self, topic: str) -> TableSink:
         if topic == "nowhere":
             raise ConfigError(["tables: no entry takes topic nowhere"])
-        target = Target(topic, ())
+        if self.shares:
+            self.shared = self.shared or self._sink("shared")
+            return self.shared
+        return self._sink(topic)
+
+    def _sink(self, table: str) -> TableSink:
+        target = Target(table, ())
         return TableSink(target, IntegerDecoder(), self.spool.buffer(target), self.policy)
 
     def step(self, seconds: float = 0.0) -> None:
@@ -437,3 +446,35 @@ def test_draining_without_budget_ends_at_once(make: Make) -> None:
     bench.step()
     assert bench.pipeline.drained(Now(bench.now, bench.now))
     assert bench.source.committed == {A0: 0}
+
+
+def test_messages_whose_decoding_ends_the_service_are_not_committed_on_the_way_out(make: Make) -> None:
+    bench = make({A0: [b"1"], A1: [b"2"], B0: [b"3"]})
+    bench.step()
+    bench.decoder("a").fatal = CelonisUnauthorized("401")
+    for tp in (A0, A1, B0):
+        bench.source.log[tp] += [b"9"]
+    with pytest.raises(CelonisUnauthorized):
+        bench.step()
+    bench.pipeline.revoked([A0, A1, B0])
+    assert bench.source.committed == {A0: 0, A1: 0, B0: 0}
+
+
+def test_a_table_of_two_topics_that_the_disk_did_not_keep_is_read_again_from_both(make: Make) -> None:
+    bench = make({A0: [b"1"], B0: [b"2"]}, shared=True)
+    bench.step()
+    buffer = bench.sink("shared").buffer
+    add = buffer.add
+
+    def full(*_: object) -> None:
+        raise SpoolFull("no space left on device")
+
+    buffer.add = full  # type: ignore[method-assign, assignment]
+    for tp in (A0, B0):
+        bench.source.log[tp] += [b"3"]
+    bench.step()
+    assert bench.source.positions == {A0: 0, B0: 0}
+    buffer.add = add  # type: ignore[method-assign]
+    bench.step(5.1)
+    bench.step()
+    assert [(r.tp, r.start, r.end) for r in buffer.held] == [(A0, 0, 2), (B0, 0, 2)]
