@@ -112,12 +112,12 @@ class _Load:
         twice = f"SELECT {keys} FROM {_STAGE} GROUP BY ALL HAVING count(*) > 1"
         if not self._connection.execute(f"SELECT 1 FROM ({twice}) LIMIT 1").fetchall():
             return
-        chance = f"hash(rowid + {self._dice.getrandbits(62)})"
+        chance = f"hash(s, {self._dice.getrandbits(62)})"  # of the row: where it stands in the stage differs each time
         wanted = f"{q(self._duplicate_removal)} DESC NULLS LAST, {chance}" if self._duplicate_removal else chance
         self._connection.execute(
             f"""DELETE FROM {_STAGE} WHERE rowid IN (
-                SELECT r FROM (SELECT rowid AS r, row_number() OVER (PARTITION BY {keys} ORDER BY {wanted}) AS place
-                               FROM {_STAGE} SEMI JOIN ({twice}) USING ({keys}))
+                SELECT r FROM (SELECT s.rowid AS r, row_number() OVER (PARTITION BY {keys} ORDER BY {wanted}) AS place
+                               FROM {_STAGE} AS s SEMI JOIN ({twice}) USING ({keys}))
                 WHERE place > 1)"""
         )
 

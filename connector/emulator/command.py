@@ -162,10 +162,8 @@ def _resolved(text: str, environment: Mapping[str, str]) -> str:
 
 def _pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:
     pairs = [text.partition("=") for text in texts]
-    if problems := [
-        f"{option} '{name}': expected NAME=VALUE" for name, equals, value in pairs if not (name and equals and value)
-    ]:
-        raise ConfigError(problems, source="options")
+    if not all(name and value for name, _, value in pairs):
+        raise ConfigError([f"{option}: expected NAME=VALUE"], source="options")  # what was given may be a secret
     return [(name, value) for name, _, value in pairs]
 
 

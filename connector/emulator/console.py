@@ -46,13 +46,21 @@ class Console:
         ]
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Return the columns and rows of `sql`; a table's name alone finds it in any pool, the first one first."""
+        """Return the columns and rows of `sql`; a table's name alone finds it in any pool, the first one first.
+
+        Raises:
+            duckdb.Error: what the database says about it.
+            ValueError: it is not exactly one statement, and so could end the read-only transaction.
+        """
         with self._store.connect() as connection:
             if path := ",".join(q(schema) for schema in self._schemas(connection)):
                 connection.execute(f"SET search_path = {text(path)}")
             connection.execute("BEGIN TRANSACTION READ ONLY")
             try:
-                result = connection.execute(sql)
+                statements = connection.extract_statements(sql)
+                if len(statements) != 1:
+                    raise ValueError("exactly one statement is taken")
+                result = connection.execute(statements[0])
                 return [c[0] for c in result.description or ()], result.fetchall()
             finally:
                 connection.execute("ROLLBACK")
@@ -67,7 +75,7 @@ class Console:
         _only_loopback(request)
         try:
             columns, rows = await run_in_threadpool(self.query, (await request.body()).decode())
-        except (duckdb.Error, UnicodeDecodeError) as e:
+        except (duckdb.Error, ValueError) as e:
             raise invalid("sql", str(e), "sql") from None
         return _json({"columns": columns, "rows": rows})
 

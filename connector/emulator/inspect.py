@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from connector.emulator.wire import CsvOptions, NewJob
 
 _CODECS = frozenset({"SNAPPY", "UNCOMPRESSED"})
+_MAGIC = b"PAR1"
 _V2_PAGE = b"\x15\x06"  # a page header begins with its type (thrift compact): 3 is DATA_PAGE_V2
 _PLAIN = {
     "BOOLEAN": ColumnType.BOOLEAN,
@@ -70,6 +71,7 @@ def inspect(path: Path, job: NewJob, *, strict: bool) -> tuple[StoredColumn, ...
 
 def _parquet(path: Path, *, strict: bool) -> tuple[StoredColumn, ...]:
     try:
+        _check_magic(path)
         with pq.ParquetFile(path) as file:
             metadata = file.metadata
             nested = [field.name for field in file.schema_arrow if pa.types.is_nested(field.type)]
@@ -82,6 +84,12 @@ def _parquet(path: Path, *, strict: bool) -> tuple[StoredColumn, ...]:
     forget_far_dates(path, metadata)
     columns = (metadata.schema.column(i) for i in range(metadata.num_columns))
     return tuple(StoredColumn(c.name, _type(c, strict=strict)) for c in columns)
+
+
+def _check_magic(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:  # the library looks at the end only
+            raise pa.ArrowInvalid("the file does not begin like a Parquet file")
 
 
 def _type(column: Any, *, strict: bool) -> ColumnType | None:  # noqa: ANN401 - a ColumnSchema; pyarrow has no types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,6 +44,16 @@ def shared(emulator: Emulator) -> Iterator[Api]:
         yield api
 
 
+@pytest.fixture(scope="session")
+def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An emulator that also takes what nothing public shows to work."""
+    settings = EmulatorSettings(tmp_path_factory.mktemp("lenient"), app_keys={KEY: [POOL]}, strict=False)
+    with Emulator(settings) as running:
+        api = Api(running)
+        with api.http:
+            yield api
+
+
 @pytest.fixture
 def api(shared: Api) -> Api:
     return shared
@@ -69,6 +80,4 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def _trust(running: Emulator) -> Any:
-    import ssl  # noqa: PLC0415 - only with TLS
-
     return ssl.create_default_context(cafile=running.ca_file) if running.ca_file else True

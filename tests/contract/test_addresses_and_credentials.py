@@ -8,17 +8,51 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connector.emulator import OAuthClient
+from connector.emulator import Emulator, EmulatorSettings, OAuthClient
 from connector.emulator.settings import DATA_PUSH_SCOPE
 from tests.contract.api import KEY, OTHER_POOL, POOL, Api, parquet
+from tests.contract.conftest import POOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx
 
     from tests.contract.conftest import Start
 
 SECRET = "client-secret"
 TOKEN_FORM = {"grant_type": "client_credentials", "scope": DATA_PUSH_SCOPE}
+
+
+class Clock:
+    """A clock to be set."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    settings = EmulatorSettings(
+        tmp_path_factory.mktemp("team"),
+        pools=POOLS,
+        app_keys={"app": [POOL], "other": [OTHER_POOL], "nothing": []},
+        bearer_keys={"user": [POOL]},
+        oauth_clients={
+            "client": OAuthClient(SECRET, [POOL], (DATA_PUSH_SCOPE, "other")),
+            "stranger": OAuthClient(SECRET, [OTHER_POOL]),
+        },
+        clock=CLOCK,
+    )
+    with Emulator(settings) as running:
+        api = Api(running, authorization="")
+        with api.http:
+            yield api
 
 
 @pytest.mark.parametrize("prefix", ["/data-ingestion", "/integration"])
@@ -53,10 +87,8 @@ def test_pool_and_job_ids_are_found_in_any_case(api: Api, table: str) -> None:
         ("AppKey nothing", 403),
     ],
 )
-def test_a_key_is_good_under_its_own_scheme_and_on_its_own_pools(start: Start, authorization: str, status: int) -> None:
-    keys = {"app": [POOL], "other": [OTHER_POOL], "nothing": []}
-    running = start(app_keys=keys, bearer_keys={"user": [POOL]}).emulator
-    with closing(Api(running, authorization=authorization).http) as http:
+def test_a_key_is_good_under_its_own_scheme_and_on_its_own_pools(team: Api, authorization: str, status: int) -> None:
+    with closing(Api(team.emulator, authorization=authorization).http) as http:
         answer = http.get(f"/data-ingestion/api/v1/data-push/{POOL}/jobs/")
     assert answer.status_code == status
     if status != 200:
@@ -94,15 +126,6 @@ def test_a_job_of_another_pool_is_not_found(api: Api, table: str) -> None:
 class TestOAuth:
     """Client credentials."""
 
-    @pytest.fixture
-    def team(self, start: Start) -> Api:
-        self.now = 1_000_000.0
-        clients = {
-            "client": OAuthClient(SECRET, [POOL], (DATA_PUSH_SCOPE, "other")),
-            "stranger": OAuthClient(SECRET, [OTHER_POOL]),
-        }
-        return start(oauth_clients=clients, clock=lambda: self.now)
-
     @staticmethod
     def ask(team: Api, name: str = "client", secret: str = SECRET, **form: str) -> httpx.Response:
         basic = base64.b64encode(f"{name}:{secret}".encode()).decode()
@@ -126,9 +149,9 @@ class TestOAuth:
 
     def test_a_token_ends_after_its_time(self, team: Api) -> None:
         answer = self.ask(team)
-        self.now += 899
+        CLOCK.now += 899
         assert self.status(team, answer) == 200
-        self.now += 1
+        CLOCK.now += 1
         assert self.status(team, answer) == 401
 
     def test_a_token_is_no_application_key(self, team: Api) -> None:
@@ -143,19 +166,24 @@ class TestOAuth:
         assert self.status(team, self.ask(team, "stranger")) == 403
 
     @pytest.mark.parametrize(
-        ("name", "secret", "form", "status", "error"),
+        ("credentials", "form", "status", "error"),
         [
-            ("client", "wrong", {}, 401, "invalid_client"),
-            ("nobody", SECRET, {}, 401, "invalid_client"),
-            ("client", SECRET, {"grant_type": "password"}, 400, "unsupported_grant_type"),
-            ("client", SECRET, {"scope": "everything"}, 400, "invalid_scope"),
+            (("client", "wrong"), {}, 401, "invalid_client"),
+            (("nobody", SECRET), {}, 401, "invalid_client"),
+            (("client", SECRET), {"grant_type": "password"}, 400, "unsupported_grant_type"),
+            (("client", SECRET), {"scope": "everything"}, 400, "invalid_scope"),
         ],
     )
-    def test_no_token_for(
-        self, team: Api, name: str, secret: str, form: dict[str, str], status: int, error: str
+    def test_no_token(
+        self, team: Api, credentials: tuple[str, str], form: dict[str, str], status: int, error: str
     ) -> None:
-        answer = self.ask(team, name, secret, **form)
+        answer = self.ask(team, *credentials, **form)
         assert (answer.status_code, answer.json()) == (status, {"error": error})
+
+    def test_no_token_for_damaged_credentials(self, team: Api) -> None:
+        for authorization in ("Basic !", "Basic /w==", ""):
+            answer = team.http.post("/oauth2/token", data=TOKEN_FORM, headers={"authorization": authorization})
+            assert answer.status_code == 401
 
 
 def test_https_is_verified_against_the_emulators_own_authority(start: Start, table: str) -> None:
