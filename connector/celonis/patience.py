@@ -13,7 +13,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception, stop_after_delay, stop_any
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from connector.errors import CelonisError, CelonisThrottled, Reaction
 
@@ -34,7 +34,7 @@ class Patience:
     def __init__(self, stop: threading.Event, *, first: float, longest: float, give_back: float = math.inf) -> None:
         self._stop, self._first, self._give_back = stop, first, give_back
         self._ended = stop_any(stop_after_delay(give_back), stop_when_event_set(stop))
-        self._backoff = wait_exponential_jitter(first, longest)
+        self._backoff = wait_exponential(multiplier=first, max=longest) + wait_random(0, first)
 
     def repeat(self, call: Callable[[], T], *more: Reaction) -> T:
         """Return what `call` returns; repeat it while it says LATER or AGAIN (and `more`).
