@@ -27,6 +27,7 @@ UNKNOWN_SECONDS = 30.0  # an unknown id is not asked again for so long; whoever 
 _UNKNOWN_KEPT = 10_000  # ids; broken messages can name any number
 _LARGEST_ID = (1 << 31) - 1  # a Java int: for more the registry answers "no such path", which must not hold a topic
 _NOT_FOUND = range(40400, 40500)  # error codes: no such subject, version, schema
+_ELSEWHERE = "schema_registry.url must be the base address of the registry, with its path where it has one"
 _UNREADABLE = "the answer is not that of a schema registry"
 
 Found = tuple[str, tuple[str, ...]]
@@ -62,7 +63,7 @@ class SchemaRegistry:
     def check(self) -> str:
         """Return one line that says the registry answers and accepts us; raises RegistryUnavailable."""
         self._call("GET /subjects", lambda: self._client.get_subjects(limit=1))
-        return f"{self._address} answers and accepts us"
+        return f"{self._settings.url} answers and accepts us"
 
     def close(self) -> None:
         """Close the connections."""
@@ -112,7 +113,7 @@ class SchemaRegistry:
             raise UnknownSchema(f"{about} is of type {schema.schema_type}, not AVRO")
         if not isinstance(schema.schema_str, str):
             self._client.clear_caches()  # type: ignore[no-untyped-call]  # it keeps what it is given
-            self._fail(f"{about}: {_UNREADABLE}", self._elsewhere)
+            self._fail(f"{about}: {_UNREADABLE}", _ELSEWHERE)
         return schema.schema_str
 
     def _call(self, about: str, request: Callable[[], Any]) -> Any:  # noqa: ANN401 - as the client gives it
@@ -125,20 +126,20 @@ class SchemaRegistry:
             text = self._masked(f"{type(e).__name__}: {e}")
             distrust = "CERTIFICATE_VERIFY_FAILED" in text
             hint = "schema_registry.ca_file must hold its CA" if distrust else "schema_registry.url must be reachable"
-            self._fail(f"{about}: no answer from {self._address}: {text}", hint)
+            self._fail(f"{about}: no answer from {self._settings.url}: {text}", hint)
         self._failures = 0
         return answer
 
     def _judge(self, about: str, error: SchemaRegistryError) -> NoReturn:
         status, code = error.http_status_code, error.error_code
-        text = f"{about}: {self._address} answered {status}: {self._masked(str(error.error_message))[:200]}"
+        text = f"{about}: {self._settings.url} answered {status}: {self._masked(str(error.error_message))[:200]}"
         if status == 404 and code in _NOT_FOUND:  # noqa: PLR2004 - HTTP
             self._failures = 0
             raise UnknownSchema(f"{about}: the schema registry has none")
         if status in (401, 403):
             self._fail(text, f"check {self._credentials}")
         if status == 404:  # noqa: PLR2004 - HTTP
-            self._fail(text, self._elsewhere)
+            self._fail(text, _ELSEWHERE)
         self._fail(text, "")
 
     def _fail(self, message: str, hint: str) -> NoReturn:
@@ -149,20 +150,12 @@ class SchemaRegistry:
         raise RegistryUnavailable(message, wait=wait, hint=hint)
 
     @property
-    def _address(self) -> str:
-        return ",".join(_without_userinfo(url) for url in self._settings.url.split(","))
-
-    @property
     def _credentials(self) -> str:
         if self._settings.bearer_token:
             return "schema_registry.bearer_token, and that it may read all subjects"
         if self._settings.basic_auth:
             return "schema_registry.basic_auth, and that it may read all subjects"
         return "whether schema_registry.basic_auth or schema_registry.bearer_token must be set"
-
-    @property
-    def _elsewhere(self) -> str:
-        return "schema_registry.url must be the base address of the registry, with its path where it has one"
 
     def _masked(self, text: str) -> str:
         for secret in self._secrets:
@@ -193,8 +186,7 @@ def _client(settings: Settings) -> SchemaRegistryClient:
         )
         raise ConfigError([problem]) from None
     except ValueError:
-        problem = "schema_registry.url: not usable; with basic_auth set, it must not hold a user and password itself"
-        raise ConfigError([problem]) from None
+        raise ConfigError(["schema_registry.url: every address must begin with http:// or https://"]) from None
 
 
 def _bearer(token: str) -> dict[str, str]:
@@ -203,17 +195,4 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _secrets(settings: Settings) -> list[str]:
     given = [settings.bearer_token, settings.basic_auth.password if settings.basic_auth else None]
-    secrets = [secret.get_secret_value() for secret in given if secret]
-    userinfos = [_userinfo(url) for url in settings.url.split(",")]
-    return [*secrets, *(text for text in userinfos if text)]
-
-
-def _userinfo(url: str) -> str:
-    _, found, rest = url.partition("://")
-    authority = rest.split("/", 1)[0]
-    return authority.rpartition("@")[0] if found else ""
-
-
-def _without_userinfo(url: str) -> str:
-    userinfo = _userinfo(url)
-    return url.replace(f"{userinfo}@", "", 1) if userinfo else url
+    return [secret.get_secret_value() for secret in given if secret]
