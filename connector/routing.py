@@ -1,7 +1,8 @@
 """Owns which table a topic goes to.
 
-Never asks Kafka. Invariant: one table of the platform is fed by one entry of the configuration only; exact names come
-before regular expressions, and of several expressions the first in the file wins.
+Never asks Kafka. Invariant: one table of the platform is fed by one entry of the configuration only, and by one topic
+only where it is named after topics; exact names come before regular expressions, and of several expressions the first
+in the file wins.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from connector.config import Table
 
+_TOPIC = "{topic}"  # stands for the topic's name in a target
+
 
 class Routes:
     """The routes from topics to tables. Raises ConfigError when two entries fill one table."""
@@ -25,6 +28,7 @@ class Routes:
         self._exact = {topic: t for t in reversed(tables) for topic in t.topics if not topic.startswith("^")}
         self._patterns = [(re.compile(topic), t) for t in tables for topic in t.topics if topic.startswith("^")]
         self._owners: dict[str, tuple[Table, str]] = {}
+        self._first_topics: dict[str, str] = {}  # of tables that are named after a topic
         problems = [
             f"tables[{n}].target: {name} is filled by tables[{tables.index(owner)}] already: put the topics together"
             for n, table in enumerate(tables)
@@ -50,16 +54,20 @@ class Routes:
             raise ConfigError([f"tables: no entry takes topic {topic}: add it to the topics of one"])
         target = _name(table, topic)
         owner, target = self._owners.setdefault(target.lower(), (table, target))
-        if owner is not table:
-            problem = f"tables: topic {topic} goes to table {target}, which another entry fills: set another target"
+        first = self._first_topics.setdefault(target, topic) if _TOPIC in table.target else topic
+        if owner is not table or first != topic:
+            other = "another entry" if owner is not table else f"topic {first}"
+            problem = f"tables: topic {topic} goes to table {target}, which {other} fills: set another target"
             raise ConfigError([problem])
         return table, target
 
 
 def _name(table: Table, topic: str) -> str:
-    return safe_name(table.target.replace("{topic}", topic))
+    return safe_name(table.target.replace(_TOPIC, topic))
 
 
 def _names_known_beforehand(table: Table) -> list[str]:
     """Return the tables that an entry fills whatever topics turn up."""
-    return list(dict.fromkeys(_name(table, t) for t in table.topics if not (t.startswith("^") and "{" in table.target)))
+    return list(
+        dict.fromkeys(_name(table, t) for t in table.topics if not (t.startswith("^") and _TOPIC in table.target))
+    )

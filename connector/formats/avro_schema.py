@@ -131,6 +131,8 @@ def _lenient(schema: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         return [_lenient(s) for s in schema]
     if not isinstance(schema, dict):
         return schema
+    if "name" not in schema and isinstance(schema.get("type"), (dict, list)):
+        return _lenient(schema["type"])  # a type wrapped in another
     result = {k: v for k, v in schema.items() if k != "default"}
     if schema.get("logicalType") == "decimal":
         scale = schema.get("scale", 0)
@@ -142,8 +144,6 @@ def resolved(schema: Schema, named: dict[str, Any]) -> Schema:
     """Follow a name to its definition."""
     if isinstance(schema, str) and schema in named:
         return named[schema]  # type: ignore[no-any-return]
-    if isinstance(schema, dict) and isinstance(schema["type"], (dict, list)):
-        return resolved(schema["type"], named)
     return schema
 
 
@@ -202,8 +202,6 @@ def _on_the_wire(schema: Schema, named: dict[str, Any], defined: set[str]) -> Sc
     if isinstance(schema, list):
         return [_on_the_wire(s, named, defined) for s in schema]
     kind = schema["type"]
-    if isinstance(kind, (dict, list)):
-        return _on_the_wire(kind, named, defined)
     if "name" in schema:
         if schema["name"] in defined:
             return str(schema["name"])

@@ -89,7 +89,7 @@ def textual(values: list[Any], schema: Schema, named: dict[str, Any], style: Sty
     return pa.array([None if t is None else orjson.dumps(t).decode() for t in texts], pa.string())
 
 
-def jsonable(value: Any, schema: Schema, named: dict[str, Any], style: Style) -> Any:  # noqa: ANN401, PLR0911 - one case a type
+def jsonable(value: Any, schema: Any, named: dict[str, Any], style: Style) -> Any:  # noqa: ANN401 - one case a type
     """Return a raw value as JSON has it: dates as ISO text, bytes by setting, maps and records as objects."""
     schema = resolved(schema, named)
     if value is None:
@@ -99,8 +99,6 @@ def jsonable(value: Any, schema: Schema, named: dict[str, Any], style: Style) ->
     scalar = scalar_of(schema)
     if scalar:
         return _scalar(value, scalar, style)
-    if not isinstance(schema, dict):
-        return value
     kind = kind_of(schema)
     if kind == "array":
         return [jsonable(v, schema["items"], named, style) for v in value]

@@ -99,9 +99,7 @@ SCALARS = [
     Type(logical("int", "time-millis"), INT, clock(1)),
     Type(logical("long", "time-micros"), LONG, clock(1000)),
     *(
-        Type(
-            logical("long", f"{local}timestamp-{unit}"), LONG | RECENT.map(lambda v, d=divisor: v * d), millis(divisor)
-        )
+        Type(logical("long", f"{local}timestamp-{unit}"), LONG | RECENT.map(divisor.__mul__), millis(divisor))
         for local in ("", "local-")
         for unit, divisor in (("millis", 1), ("micros", 1000))
     ),
@@ -117,11 +115,12 @@ SCALARS = [
 def either(inner: list[Type]) -> Type:
     """Return a union of null and `inner`."""
     values = st.none() | st.one_of([t.values for t in inner])
-    column = inner[0].column
-    only = len(inner) == 1 and column is not None
-    return Type(
-        ["null", *(t.schema for t in inner)], values, (lambda v: v if v is None else column(v)) if only else None
-    )  # type: ignore[misc]
+    column = inner[0].column if len(inner) == 1 else None
+    return Type(["null", *(t.schema for t in inner)], values, column and or_null(column))
+
+
+def or_null(column: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else column(value)
 
 
 def grown(inner: st.SearchStrategy[Type]) -> st.SearchStrategy[Type]:

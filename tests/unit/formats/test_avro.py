@@ -116,6 +116,28 @@ def test_referenced_schemas_are_inlined() -> None:
     ]
 
 
+def test_a_type_that_several_references_share_is_one() -> None:
+    country = record(("code", "string"), name="Country")
+    address = record(("city", "string"), ("in_", country), name="Address")
+    bank = record(("bic", "string"), ("at", "Country"), name="Bank")
+    order = record(("bank", "Bank"), ("to", "Address"), name="Order")
+    registry = Registry()
+    registry.add(1, order, address, bank)
+    whole = record(
+        ("bank", record(("bic", "string"), ("at", country), name="Bank")),
+        ("to", record(("city", "string"), ("in_", "Country"), name="Address")),
+    )
+    value = avro(whole, {"bank": {"bic": "X", "at": {"code": "DE"}}, "to": {"city": "Ulm", "in_": {"code": "AT"}}})
+    assert rows(decode(avro_table(registry), value)) == [
+        {"bank_bic": "X", "bank_at_code": "DE", "to_city": "Ulm", "to_in__code": "AT"}
+    ]
+
+
+def test_a_schema_may_be_wrapped_in_another() -> None:
+    registry = Registry(s1={"type": ORDER})
+    assert rows(decode(avro_table(registry), avro(ORDER, GOOD))) == [GOOD]
+
+
 NODE = record(("v", "int"), ("next", ["null", "Node"]), name="Node")
 
 

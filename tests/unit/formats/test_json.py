@@ -255,6 +255,20 @@ def test_a_place_may_hold_an_object_and_a_scalar_in_turn() -> None:
         assert rows(decode(table, {"a": {"b": 2}}, {"a": 1})) == [{"a_b": 2}, {"a": 1}]
 
 
+def test_scalars_first_and_objects_later_at_one_place() -> None:
+    table = json_table()
+    decode(table, {"a": 1})
+    for _ in range(3):
+        assert rows(decode(table, {"a": {"b": 2}}, {"a": 1})) == [{"a_b": 2}, {"a": 1}]
+
+
+def test_a_new_name_in_a_nested_object_is_found() -> None:
+    table = json_table()
+    decode(table, {"a": {"b": 1}})
+    assert rows(decode(table, {"a": {"b": 1, "c": None}}, {"a": {"c": 2}})) == [{"a_b": 1}, {"a_c": 2}]
+    assert rows(decode(table, {"a": {"b": 1, "d": {"e": None}}})) == [{"a_b": 1}]
+
+
 def test_a_batch_of_tombstones_is_counted_and_nothing_else() -> None:
     decoded = decode(json_table(), None, None)
     assert (decoded.batch.num_rows, decoded.tombstones, decoded.rejects) == (0, 2, [])
