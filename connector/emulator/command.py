@@ -11,7 +11,7 @@ import secrets
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -77,18 +77,30 @@ _FAULTS = "\b\n" + (fault_grammar or "").partition("\n\n")[2].partition("\n\nInv
 @click.option("--seed", type=int, help="Draw the same order of chunks and winners every time.")
 def emulator(**options: Any) -> None:  # noqa: ANN401 - as many as there are options
     """Serve the Data Push API on this machine, and keep what is pushed in tables that SQL can query."""
-    settings, key_file = read_options(options, os.environ)
+    settings, key = read_options(options, os.environ)
     stop = _Stop()
     try:
         with Emulator(settings) as running:
-            click.echo(_greeting(running, key_file))
+            click.echo(_greeting(running, key))
             stop.requested.wait()
     except OSError as e:
         raise ConfigError([f"{settings.host}:{settings.port}: {e.strerror}"], source="options") from None
 
 
-def read_options(options: dict[str, Any], environment: Mapping[str, str]) -> tuple[EmulatorSettings, Path | None]:
-    """Return the settings, and the file in which the application key stands when none was given.
+class KeySource(NamedTuple):
+    """Where the application key stands, in words and for a shell; never the key."""
+
+    words: str
+    shell: str
+
+    @classmethod
+    def variable(cls, name: str) -> KeySource:
+        """Return the source for an environment variable."""
+        return cls(f"in the environment variable {name}", f"${name}")
+
+
+def read_options(options: dict[str, Any], environment: Mapping[str, str]) -> tuple[EmulatorSettings, KeySource]:
+    """Return the settings, and where a person finds the application key.
 
     Raises:
         ConfigError: an option cannot be used.
@@ -96,18 +108,20 @@ def read_options(options: dict[str, Any], environment: Mapping[str, str]) -> tup
     given = dict(options)
     pools = dict(_pairs(given.pop("pools"), "--pool")) or {DEFAULT_POOL: "emulator"}
     granted = tuple(pools)
-    app_keys = [_resolved(key, environment) for key in given.pop("app_keys")]
-    bearer_keys = [_resolved(key, environment) for key in given.pop("bearer_keys")]
+    key, given_keys = KeySource("as given", "<application key>"), given.pop("app_keys")
+    app_keys = [_resolved(text, environment) for text in given_keys]
+    bearer_keys = [_resolved(text, environment) for text in given.pop("bearer_keys")]
     clients = {
         name: OAuthClient(_resolved(secret, environment), granted)
         for name, secret in _pairs(given.pop("oauth_clients"), "--oauth-client")
     }
-    key_file = None
-    if not app_keys and environment.get(APP_KEY):
-        app_keys = [environment[APP_KEY]]
+    if given_keys and (match := _REFERENCE.fullmatch(given_keys[0])):
+        key = KeySource.variable(match[1])
+    elif not given_keys and environment.get(APP_KEY):
+        key, app_keys = KeySource.variable(APP_KEY), [environment[APP_KEY]]
     elif not (app_keys or bearer_keys or clients):
-        key_file = given["directory"] / "app-key"
-        app_keys = [_kept_key(key_file)]
+        file = given["directory"] / "app-key"
+        key, app_keys = KeySource(f"in the file {file}", f"$(cat {file})"), [_kept_key(file)]
     settings = EmulatorSettings(
         strict=not given.pop("lenient"),
         hints=Hints(given.pop("hints")),
@@ -118,7 +132,7 @@ def read_options(options: dict[str, Any], environment: Mapping[str, str]) -> tup
         oauth_clients=clients,
         **given,
     )
-    return settings, key_file
+    return settings, key
 
 
 class _Stop:
@@ -133,19 +147,18 @@ class _Stop:
         self.requested.set()
 
 
-def _greeting(running: Emulator, key_file: Path | None) -> str:
+def _greeting(running: Emulator, key: KeySource) -> str:
     settings = running.settings
     pool = next(iter(settings.pools))
     ca = f" --cacert {running.ca_file}" if running.ca_file else ""
-    key = f"$(cat {key_file})" if key_file else "<application key>"
     lines = [f"url      {running.url}"]
     lines += [f"pool     {pool}  {name}" for pool, name in settings.pools.items()]
     lines += [f"ca       {running.ca_file}"] if running.ca_file else []
-    lines += [f"app key  in the file {key_file}"] if key_file else []
+    lines += [f"app key  {key.words}"]
     jobs = f"{running.url}/data-ingestion/api/v1/data-push/{pool}/jobs/"
     lines += [
-        f'try      curl{ca} -H "Authorization: AppKey {key}" {jobs}',
-        f"sql      curl{ca} {running.url}/emulator/sql -d 'SELECT table_name FROM duckdb_tables()'",
+        f'try      curl{ca} -H "Authorization: AppKey {key.shell}" {jobs}',
+        f"sql      curl{ca} {running.url}/emulator/sql -d 'SHOW TABLES'",
         "stop     Ctrl-C",
     ]
     return "\n".join(lines)

@@ -35,7 +35,7 @@ def source_of(directory: Path, plan: Plan, group: Sequence[StoredChunk], *, keys
     columns = group[0].columns
     wanted = {k.lower() for k in plan.keys} if keys_only else {c.name.lower() for c in plan.columns}
     if plan.job.file_type is FileType.PARQUET:
-        reader = f"read_parquet({files})"
+        reader = f"read_parquet({files}, union_by_name = true)"  # else the first file's width would be that of all
         values = {c.name: q(c.name) for c in columns}
     else:
         reader = _read_csv(files, columns, plan.job.csv_parsing_options)

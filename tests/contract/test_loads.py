@@ -201,6 +201,14 @@ def test_chunks_that_disagree_on_a_type_end_the_job_in_error(api: Api, table: st
     assert "disagree" in api.failed(table, parquet(a=[1]), parquet(a=["x"]))
 
 
+def test_chunks_may_differ_in_the_width_of_a_number(api: Api, table: str) -> None:
+    narrow = parquet(i=pa.array([1], pa.int32()), f=pa.array([0.5], pa.float32()))
+    wide = parquet(i=pa.array([2**40]), f=pa.array([0.1]))
+    for keys in (None, ["i"]):
+        api.done(table, narrow, wide, narrow, wide, keys=keys, type="REPLACE")
+        assert set(rows(api, table)) == {(1, 0.5), (2**40, 0.1)}
+
+
 def test_a_column_of_nothing_but_nulls_is_the_trap_unless_it_is_declared(api: Api, table: str) -> None:
     chunks = parquet(a=["x"]), parquet(a=pa.nulls(2))
     assert "disagree" in api.failed(table, *chunks)

@@ -172,6 +172,14 @@ def test_csv_without_a_schema_is_text_and_each_chunk_repeats_its_header(api: Api
     assert sorted(api.emulator.query(f"SELECT id, v FROM {table}")) == [("1", "x"), ("2", "y"), ("3", "z")]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_csv_with_any_line_end(api: Api, table: str, end: str, *, closed: bool) -> None:
+    data = end.join(["id,v", "1,a", "2,b"]) + end * closed
+    api.done(table, data.encode(), fileType="CSV", csvParsingOptions={"lineEnding": end})
+    assert sorted(api.emulator.query(f"SELECT * FROM {table}")) == [("1", "a"), ("2", "b")]
+
+
 def test_csv_upserts_and_deletes_by_key(api: Api, table: str) -> None:
     fields: dict[str, Any] = {"fileType": "CSV", "keys": ["id"], "tableSchema": schema(id="INTEGER", v="STRING")}
     api.done(table, b"id,v\n1,a\n2,b\n", **fields)

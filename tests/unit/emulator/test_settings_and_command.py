@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from connector.emulator import EmulatorSettings, Hints, OAuthClient
-from connector.emulator.command import APP_KEY, emulator, read_options
+from connector.emulator.command import APP_KEY, KeySource, emulator, read_options
 from connector.emulator.faults import OPERATIONS
 from connector.emulator.settings import DEFAULT_POOL
 from connector.errors import ConfigError
@@ -55,19 +55,20 @@ def test_secrets_do_not_show_in_settings(tmp_path: Path) -> None:
 
 
 def test_without_options_a_key_is_made_kept_and_private(tmp_path: Path) -> None:
-    first, file = read_options(options(tmp_path), {})
+    file = tmp_path / "app-key"
+    first, source = read_options(options(tmp_path), {})
     second, _ = read_options(options(tmp_path), {})
-    assert file == tmp_path / "app-key"
+    assert source == KeySource(f"in the file {file}", f"$(cat {file})")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert dict(first.app_keys) == dict(second.app_keys) == {file.read_text(): (DEFAULT_POOL,)}
     assert (first.host, first.per_hour, first.per_second, first.executes_in_flight) == ("127.0.0.1", 250, 10, 1)
 
 
 def test_the_key_comes_from_the_environment_when_it_is_there(tmp_path: Path) -> None:
-    settings, file = read_options(options(tmp_path), {APP_KEY: "from-env"})
-    assert (list(settings.app_keys), file) == (["from-env"], None)
-    settings, _ = read_options(options(tmp_path, "--app-key", "${MINE}"), {APP_KEY: "from-env", "MINE": "mine"})
-    assert list(settings.app_keys) == ["mine"]
+    settings, source = read_options(options(tmp_path), {APP_KEY: "from-env"})
+    assert (list(settings.app_keys), source.shell) == (["from-env"], f"${APP_KEY}")
+    settings, source = read_options(options(tmp_path, "--app-key", "${MINE}"), {APP_KEY: "from-env", "MINE": "mine"})
+    assert (list(settings.app_keys), source.shell) == (["mine"], "$MINE")
 
 
 def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
@@ -77,8 +78,8 @@ def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
         "--executes-in-flight", "4", "--hints", "none", "--latency", "run=2", "--latency", "execute=0.5",
         "--fault", "get:1:500", "--lenient", "--seed", "7",
     ]  # fmt: skip
-    settings, file = read_options(options(tmp_path, *arguments), {"B": "b", "S": "s"})
-    assert file is None
+    settings, source = read_options(options(tmp_path, *arguments), {"B": "b", "S": "s"})
+    assert source.shell == "<application key>"
     assert settings == EmulatorSettings(
         tmp_path,
         host="::1",
