@@ -79,16 +79,14 @@ class KafkaSource:
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         """Return what has come within `timeout` seconds, one batch a topic; raises SourceError."""
         self._seek()
-        by_topic: dict[str, list[messages.Message]] = {}
+        by_topic, events = _sorted_out(self._consume(timeout))
         ends: dict[TopicPartition, int] = {}
-        for message in self._consume(timeout):
-            error = message.error()
-            if error is None:
-                by_topic.setdefault(message.topic() or "", []).append(cast("messages.Message", message))
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                ends[TopicPartition(message.topic() or "", message.partition() or 0)] = message.offset() or 0
-            else:
-                self._contact.on_error(error, message.topic())
+        for event in events:
+            error = event.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                ends[TopicPartition(event.topic() or "", event.partition() or 0)] = event.offset() or 0
+            elif error is not None:
+                self._contact.on_error(error, event.topic())
         self._contact.insist()
         if by_topic or ends:
             self._contact.reached()
@@ -281,3 +279,24 @@ class KafkaSource:
         for known in (self.positions, self._sent, self._committed, self._seeking):
             for tp in partitions:
                 known.pop(tp, None)
+
+
+def _sorted_out(found: list[Message]) -> tuple[dict[str, list[messages.Message]], list[Message]]:
+    """Return the messages by topic, and the events among them; most often all are messages of one topic.
+
+    Methods are mapped by their class, a third of what a call in a loop costs.
+    """
+    if not found:
+        return {}, []
+    kind = type(found[0])
+    errors = list(map(kind.error, found))
+    events = [m for m, e in zip(found, errors, strict=True) if e is not None] if any(errors) else []
+    if events:
+        found = [m for m, e in zip(found, errors, strict=True) if e is None]
+    topics = list(map(kind.topic, found))
+    by_topic: dict[str, list[messages.Message]] = {topic or "": [] for topic in set(topics)}
+    if len(by_topic) == 1:
+        return {topics[0] or "": cast("list[messages.Message]", found)}, events
+    for topic, message in zip(topics, found, strict=True):
+        by_topic[topic or ""].append(cast("messages.Message", message))
+    return by_topic, events
