@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _NESTED = 500  # brackets in one message; fewer than these cannot exhaust the stack of a recursive reader
 _MOST = 1 << 30  # bytes at once
-_OPEN, _CLOSE = b"{}"
+_OPEN, _CLOSE, _NEWLINE = b"{}\n"
 _NUMBERS = {ColumnType.INTEGER, ColumnType.FLOAT}
 
 
@@ -93,18 +93,16 @@ def _fields(tree: dict[str, Any]) -> list[pa.Field]:
 
 def read_columns(values: Sequence[bytes], told: pa.Schema) -> list[Leaf] | None:
     """Read all of `values` at once, or None when they must be looked at one by one."""
-    text, spread = b"\n".join(values), False
-    if not _one_a_line(text, values):
-        values, spread = [value.strip(b" \t\r\n") for value in values], True
-        text = b"\n".join(values)
-        if not _delimited(text, values):
-            return None
-    if not _harmless(text, values):
+    text = _Text(values)
+    spread = not text.one_a_line
+    if spread:
+        text = _Text([value.strip(b" \t\r\n") for value in values])
+    if not (text.delimited and text.harmless):
         return None
     try:
         table = pj.read_json(
-            pa.BufferReader(text),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            pa.BufferReader(text.joined),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(text.joined) + 1),
             parse_options=pj.ParseOptions(
                 explicit_schema=told, unexpected_field_behavior="infer", newlines_in_values=spread
             ),
@@ -119,32 +117,44 @@ def read_columns(values: Sequence[bytes], told: pa.Schema) -> list[Leaf] | None:
     return leaves if all(f is not False for f in finite) else None  # NaN and Infinity are no JSON
 
 
-def _one_a_line(text: bytes, values: Sequence[bytes]) -> bool:
-    return text.count(b"\n") == len(values) - 1 and _delimited(text, values)
+class _Text:
+    """Values joined by newlines, and what must be known of them before a laxer reader than orjson may read them."""
 
+    def __init__(self, values: Sequence[bytes]) -> None:
+        self.joined = b"\n".join(values)
+        self._values = values
+        self._bytes = np.frombuffer(self.joined, np.uint8)
+        self._lengths = np.fromiter(map(len, values), np.int64, len(values))
 
-def _delimited(text: bytes, values: Sequence[bytes]) -> bool:
-    """Say whether every value begins with { and ends with }.
+    @property
+    def one_a_line(self) -> bool:
+        """Whether no value has a newline inside or an end of white space."""
+        return bool(np.count_nonzero(self._bytes == _NEWLINE) == len(self._values) - 1) and self.delimited
 
-    Then each seam is an end of an object: `}` and `{` with nothing but a newline between them stand nowhere inside
-    one. So as many objects as values are one object a value.
-    """
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    ends = np.cumsum(lengths + 1) - 1
-    array = np.frombuffer(text, np.uint8)
-    return bool(lengths.all() and (array[ends - lengths] == _OPEN).all() and (array[ends - 1] == _CLOSE).all())
+    @property
+    def delimited(self) -> bool:
+        """Whether every value begins with { and ends with }.
 
-
-def _harmless(text: bytes, values: Sequence[bytes]) -> bool:
-    """Say whether the text is UTF-8, of a sane size, and not nested so deep that a recursive reader would break."""
-    if len(text) > _MOST:
-        return False
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
+        Then each seam is an end of an object: `}` and `{` with nothing but a newline between them stand nowhere
+        inside one. So as many objects as values are one object a value.
+        """
+        if not self._lengths.all():
             return False
-    return max(map(len, values)) < _NESTED or not any(v.count(b"[") + v.count(b"{") >= _NESTED for v in values)
+        ends = np.cumsum(self._lengths + 1) - 1
+        opened, closed = self._bytes[ends - self._lengths] == _OPEN, self._bytes[ends - 1] == _CLOSE
+        return bool(opened.all() and closed.all())
+
+    @property
+    def harmless(self) -> bool:
+        """Whether this is UTF-8, of a sane size, and not nested so deep that a recursive reader would break."""
+        if not self.joined.isascii():
+            try:
+                self.joined.decode()
+            except UnicodeDecodeError:
+                return False
+        long = [self._values[i] for i in np.flatnonzero(self._lengths >= _NESTED).tolist()]
+        nested = any(value.count(b"[") + value.count(b"{") >= _NESTED for value in long)
+        return len(self.joined) <= _MOST and not nested
 
 
 def _only_nulls_beside(found: Iterable[pa.Field], told: Iterable[pa.Field]) -> bool:

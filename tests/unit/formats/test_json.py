@@ -49,6 +49,8 @@ def test_a_bad_message_is_a_reject_with_its_reason_and_the_others_go_on(value: b
         assert reasons(decoded) == {1: reason}
         assert rows(decoded) == [GOOD, GOOD]
         assert decoded.tombstones == 1
+        assert reasons(decode(table, GOOD, value)) == {1: reason}
+        assert reasons(decode(table, value)) == {0: reason}
     assert types(table) == {"id": "INTEGER", "name": "STRING"}
 
 
