@@ -1,0 +1,208 @@
+"""The numbers and the log lines of a scripted run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from structlog.testing import capture_logs
+
+from connector.core.columns import TableSchema
+from connector.core.flush import Trigger
+from connector.core.loads import (
+    Broken,
+    Chunk,
+    Done,
+    Doubtful,
+    Empty,
+    JobFailed,
+    Load,
+    Prepared,
+    Segment,
+    Target,
+    Throttled,
+    Unreadable,
+)
+from connector.core.messages import Decoded, reject
+from connector.core.offsets import TopicPartition
+from connector.errors import RegistryUnavailable
+from connector.observe.metrics import Gauges, Metrics, TableGauges
+from tests.fakes import message_batch
+
+if TYPE_CHECKING:
+    from connector.core.loads import Receipt
+
+SEGMENT = Segment(Path("s"), TableSchema(), 5, 400, ())
+LOAD = Load("load-1", Target("T", ()), TableSchema(), (SEGMENT,), (), Trigger.AGE, 100.0)
+PREPARED = Prepared(LOAD, "job-1", (Chunk(Path("c"), 5, 400),), 1.0)
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"kafka_celonis_{name}", labels)
+
+
+def decoded(rows: int = 2, **counts: Any) -> Decoded:
+    batch = pa.RecordBatch.from_arrays([pa.array(range(rows))], names=["v"])
+    return Decoded(batch, np.arange(rows), **counts)
+
+
+def gauges(**changes: Any) -> Gauges:
+    nothing: dict[str, Any] = {
+        "tables": (),
+        "lag": {},
+        "paused": {},
+        "pushes_left": 0,
+        "spool_bytes": 0,
+        "memory_bytes": 0,
+    }
+    return Gauges(**(nothing | changes))
+
+
+def test_messages_are_counted_as_what_they_became() -> None:
+    metrics = Metrics()
+    messages = message_batch(b"1", b"x", b"y", None, start=40)
+    rejects = [reject(messages, 1, "broken", "no integer"), reject(messages, 2, "broken", "neither")]
+    with capture_logs() as lines:
+        metrics.decoded("T", messages, decoded(1, rejects=rejects, tombstones=1, nulled_dates=3, cut=4))
+        metrics.decoded("T", messages, decoded(2))
+    assert value(metrics, "records_decoded_total", table="T") == 3
+    assert value(metrics, "rejects_total", table="T", reason="broken") == 2
+    assert value(metrics, "tombstones_total", table="T") == 1
+    assert value(metrics, "nulled_dates_total", table="T") == 3
+    assert value(metrics, "cut_strings_total", table="T") == 4
+    assert lines == [
+        {
+            "event": "rejected messages",
+            "log_level": "warning",
+            "table": "T",
+            "topic": "orders",
+            "reason": "broken",
+            "count": 2,
+            "first": "orders[0]@41..42",
+            "detail": "no integer",
+        }
+    ]
+
+
+def test_a_flush_is_counted_by_its_trigger_with_the_age_of_its_first_record() -> None:
+    metrics = Metrics()
+    with capture_logs() as lines:
+        metrics.flushed(LOAD, 161.25)
+    assert value(metrics, "loads_total", table="T", trigger="age") == 1
+    assert value(metrics, "load_age_seconds_sum", table="T") == 61.25
+    assert lines[0] == {
+        "event": "flushed load",
+        "log_level": "info",
+        "table": "T",
+        "load": "load-1",
+        "trigger": "age",
+        "rows": 5,
+        "bytes": 400,
+        "age": 61.2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("receipt", "sample", "labels", "event", "level"),
+    [
+        (PREPARED, None, {}, "uploaded chunks", "info"),
+        (Done(LOAD, "job-1", 5, 400, 3.5), "jobs_total", {"status": "DONE"}, "pushed load", "info"),
+        (JobFailed(LOAD, "job-1", "ERROR", ("why",)), "jobs_total", {"status": "ERROR"}, "failed job", "warning"),
+        (JobFailed(LOAD, "job-1", "CANCELED"), "jobs_total", {"status": "CANCELED"}, "failed job", "warning"),
+        (
+            Throttled(LOAD, None, 9.0, exhausted=True, detail="429"),
+            "push_waits_total",
+            {"cause": "throttled"},
+            "throttled push",
+            "warning",
+        ),
+        (Doubtful(LOAD, None, 9.0, "504"), "push_waits_total", {"cause": "no_answer"}, "postponed push", "warning"),
+        (Unreadable(LOAD, "gone"), "push_waits_total", {"cause": "disk"}, "lost load to the disk", "warning"),
+        (Broken(LOAD, "403", "permit it"), None, {}, "ended push without a job", "info"),
+        (Empty(LOAD), None, {}, "ended push without a job", "info"),
+    ],
+    ids=lambda v: type(v).__name__ if hasattr(v, "load") else "",
+)
+def test_each_receipt_has_its_number_and_its_line(
+    receipt: Receipt, sample: str | None, labels: dict[str, str], event: str, level: str
+) -> None:
+    metrics = Metrics()
+    with capture_logs() as lines:
+        metrics.settled(receipt)
+    if sample:
+        assert value(metrics, sample, table="T", **labels) == 1
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["table"], line["load"]) == (event, level, "T", "load-1")
+
+
+def test_what_arrived_is_counted_in_rows_bytes_and_seconds() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.settled(Done(LOAD, "job-1", 5, 400, 3.5))
+    assert value(metrics, "pushed_rows_total", table="T") == 10
+    assert value(metrics, "pushed_bytes_total", table="T") == 800
+    assert value(metrics, "push_seconds_sum", table="T") == 7.0
+    assert value(metrics, "push_seconds_bucket", table="T", le="5.0") == 2
+
+
+def test_a_topic_that_waits_is_counted_each_time_and_told_once_for_each_reason() -> None:
+    metrics = Metrics()
+    away = RegistryUnavailable("no answer", wait=1.0, hint="check schema_registry.url")
+    with capture_logs() as lines:
+        for error in (away, away, RegistryUnavailable("refused", wait=1.0), away):
+            metrics.stalled("orders", error)
+        metrics.decoded("T", message_batch(b"1"), decoded())
+        metrics.decoded("T", message_batch(b"1"), decoded())
+        metrics.stalled("orders", away)
+    assert value(metrics, "stalls_total", topic="orders") == 5
+    told = [(line["event"], line.get("error")) for line in lines]
+    assert told == [
+        ("paused topic", "no answer (check schema_registry.url)"),
+        ("paused topic", "refused"),
+        ("paused topic", "no answer (check schema_registry.url)"),
+        ("resumed topic", None),
+        ("paused topic", "no answer (check schema_registry.url)"),
+    ]
+
+
+def test_a_halted_table_is_an_error_for_a_person() -> None:
+    with capture_logs() as lines:
+        Metrics().halted("T", "403 on create (grant the permission)")
+    expected = {
+        "event": "halted table",
+        "log_level": "error",
+        "table": "T",
+        "reason": "403 on create (grant the permission)",
+    }
+    assert lines == [expected]
+
+
+def test_gauges_show_how_things_stand_now() -> None:
+    metrics = Metrics()
+    a0, a1, b0 = TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)
+    tables = [TableGauges("T", 10, 1000, 2.5, None), TableGauges("U", 0, 0, 0.0, "403")]
+    metrics.show(gauges(tables=tables, lag={a0: 5, a1: 6}, paused={a0: "budget", a1: "budget", b0: "halted"}))
+    assert value(metrics, "buffered_records", table="T") == 10
+    assert value(metrics, "buffered_bytes", table="T") == 1000
+    assert value(metrics, "buffered_age_seconds", table="T") == 2.5
+    assert (value(metrics, "halted", table="T"), value(metrics, "halted", table="U")) == (0, 1)
+    assert value(metrics, "lag_messages", topic="a", partition="1") == 6
+    assert value(metrics, "paused_partitions", reason="budget") == 2
+    metrics.show(gauges(lag={a1: 0, b0: 1}, paused={b0: "halted"}, pushes_left=7, spool_bytes=8, memory_bytes=9))
+    assert value(metrics, "lag_messages", topic="a", partition="0") is None, "a partition that left is not shown"
+    assert value(metrics, "lag_messages", topic="a", partition="1") == 0
+    assert value(metrics, "paused_partitions", reason="budget") is None
+    assert value(metrics, "paused_partitions", reason="halted") == 1
+    left = [value(metrics, name) for name in ("pushes_left", "spool_bytes", "memory_bytes")]
+    assert left == [7, 8, 9]
+
+
+def test_every_metric_has_a_help_text_the_prefix_and_labels_of_small_sets() -> None:
+    families = list(Metrics().registry.collect())
+    assert len(families) > 20
+    for family in families:
+        assert family.name.startswith("kafka_celonis_")
+        assert family.documentation.endswith(".")
