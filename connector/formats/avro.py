@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from connector.formats.avro_values import Style
     from connector.formats.leaves import Leaf, Path, Schemas
 
+Record = dict[str, Any]
 HEADER = 5  # magic byte 0, then the schema id, big endian
 _END = b"\x9d\x5a\xc3\x17\x2e\xb4\x68\x41"  # put behind a message; no part of it repeats, so no shift looks like it
 
@@ -48,9 +49,8 @@ class AvroFormat:
     ) -> tuple[list[Part], list[Reject]]:
         """Decode the messages numbered `rows`, one part a schema id; raises RegistryUnavailable."""
         del types  # the schema says all
-        if self._alone and self._columnar:
-            values = _values(messages, rows)
-            leaves = self._columns(values[0][:HEADER], values)
+        if self._alone:
+            leaves = self._at_once((messages.values[rows[0]] or b"")[:HEADER], messages, rows)
             if leaves is not None:
                 return [Part(leaves, numbers_of(rows))], []
         by_header = _by_header(messages.values, rows)
@@ -61,13 +61,12 @@ class AvroFormat:
         for header, numbers in by_header.items():
             known = plans[header]
             if isinstance(known, AvroPlan):
-                values = _values(messages, numbers)
-                leaves = self._columns(header, values) if self._columnar and not self._alone else None
-                parts.append(
-                    self._one_by_one(known, messages, numbers, rejects)
-                    if leaves is None
-                    else Part(leaves, numbers_of(numbers))
-                )
+                leaves = None if self._alone else self._at_once(header, messages, numbers)
+                if leaves is None:
+                    leaves, good = self._one_by_one(header, known, messages, numbers, rejects)
+                    parts.append(Part(leaves, numbers_of(good)))
+                else:
+                    parts.append(Part(leaves, numbers_of(numbers)))
             else:
                 rejects += [reject(messages, i, *known) for i in numbers]
         return parts, rejects
@@ -93,13 +92,13 @@ class AvroFormat:
             self._plans[header] = ("unreadable_schema", f"schema {schema_id}: {e}")
         return self._plans[header]
 
-    def _columns(self, header: bytes, values: Sequence[bytes]) -> list[Leaf] | None:
-        """Decode `values` at once, or None when one is damaged, has another header, or the schema is not for this."""
+    def _at_once(self, header: bytes, messages: MessageBatch, numbers: Sequence[int]) -> list[Leaf] | None:
+        """Decode in columns, or None when one is damaged, has another header, or the schema is not for this."""
         known = self._plan(header)
-        if not isinstance(known, AvroPlan) or known.text is None:
+        if not (self._columnar and isinstance(known, AvroPlan) and known.text):
             return None
         try:
-            batch = deserialize_array([value + _END for value in values], known.text)
+            batch = deserialize_array([value + _END for value in _values(messages, numbers)], known.text)
             if not _framed(batch, header):
                 return None
             return [_leaf_of_columns(known, leaf, batch.column("record"), self._style) for leaf in known.leaves]
@@ -107,22 +106,30 @@ class AvroFormat:
             return None
 
     def _one_by_one(
-        self, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]
-    ) -> Part:
-        """Return the records of one schema, and add to `rejects` what is none."""
+        self, header: bytes, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]
+    ) -> tuple[list[Leaf], Sequence[int]]:
+        """Return the leaves of one schema and the numbers of their messages, and add to `rejects` what is none."""
         datums = [value[HEADER:] for value in _values(messages, numbers)]
-        read = [_record(known, datum) for datum in datums]
-        if not any(isinstance(r, _Broken) for r in read):
+        records, good = _sound([_record(known, datum) for datum in datums], messages, numbers, rejects)
+        leaves = self._at_once(header, messages, good) if len(good) < len(numbers) else None
+        if leaves is None:
             try:
-                return Part(_leaves(known, read, self._style), numbers_of(numbers))  # type: ignore[arg-type]
-            except Exception:  # noqa: BLE001, S110 - some record holds a value that has no meaning; it is sought below
-                pass
-        judged = [r if isinstance(r, _Broken) else _judged(known, r, self._style) for r in read]
-        broken = [(i, r) for i, r in zip(numbers, judged, strict=True) if isinstance(r, _Broken)]
-        rejects += [reject(messages, i, *r) for i, r in broken]
-        records = [r for r in judged if not isinstance(r, _Broken)]
-        good = [i for i, r in zip(numbers, judged, strict=True) if not isinstance(r, _Broken)]
-        return Part(_leaves(known, records, self._style), numbers_of(good))
+                leaves = _leaves(known, records, self._style)
+            except Exception:  # noqa: BLE001 - some record holds a value without a meaning: seek it
+                judged = [_judged(known, record, self._style) for record in records]
+                records, good = _sound(judged, messages, good, rejects)
+                leaves = _leaves(known, records, self._style)
+        return leaves, good
+
+
+def _sound(
+    read: Sequence[Record | _Broken], messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]
+) -> tuple[list[Record], Sequence[int]]:
+    """Return the records and the numbers of their messages, and add to `rejects` what is broken."""
+    pairs = list(zip(numbers, read, strict=True))
+    rejects += [reject(messages, i, *r) for i, r in pairs if isinstance(r, _Broken)]
+    good = [(i, r) for i, r in pairs if not isinstance(r, _Broken)]
+    return [r for _, r in good], [i for i, _ in good]
 
 
 class _Broken(NamedTuple):
@@ -168,7 +175,7 @@ def _leaf_of_columns(known: AvroPlan, leaf: LeafPlan, records: pa.StructArray, s
     return finish(leaf, values, known.named, style)
 
 
-def _record(known: AvroPlan, datum: bytes) -> dict[str, Any] | _Broken:
+def _record(known: AvroPlan, datum: bytes) -> Record | _Broken:
     """Read one datum. Of a recursive schema in Python, whose stack has a limit: the compiled reader would crash."""
     stream = io.BytesIO(datum)
     read = slow_reader if known.recursive else schemaless_reader
@@ -182,7 +189,7 @@ def _record(known: AvroPlan, datum: bytes) -> dict[str, Any] | _Broken:
     return _Broken("broken_avro", f"{left} bytes are left over when it is read with its schema") if left else record  # type: ignore[return-value]
 
 
-def _judged(known: AvroPlan, record: dict[str, Any], style: Style) -> dict[str, Any] | _Broken:
+def _judged(known: AvroPlan, record: Record, style: Style) -> Record | _Broken:
     """Return the record when leaves can be made of it."""
     try:
         _leaves(known, [record], style)
@@ -192,11 +199,11 @@ def _judged(known: AvroPlan, record: dict[str, Any], style: Style) -> dict[str, 
     return record
 
 
-def _leaves(known: AvroPlan, records: list[dict[str, Any]], style: Style) -> list[Leaf]:
+def _leaves(known: AvroPlan, records: list[Record], style: Style) -> list[Leaf]:
     return [_leaf_of_records(known, leaf, records, style) for leaf in known.leaves]
 
 
-def _leaf_of_records(known: AvroPlan, leaf: LeafPlan, records: list[dict[str, Any]], style: Style) -> Leaf:
+def _leaf_of_records(known: AvroPlan, leaf: LeafPlan, records: list[Record], style: Style) -> Leaf:
     found: list[Any] = records
     for name in leaf.path:
         found = [None if outer is None else outer[name] for outer in found]
