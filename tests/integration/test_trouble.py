@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connector.demo.registry import Answer
 from tests.integration.world import World, as_json, avro_writer
 from tests.kafka_broker import KafkaBroker, wait_for
 
@@ -72,7 +71,7 @@ def test_a_registry_that_is_down_holds_its_topic_while_the_others_flow(world: Wo
     encode = avro_writer(ROW, world.registry.register("row", ROW))
     world.produce(avro, [(0, encode({"n": 1}))])
     world.produce(plain, _rows(5))
-    world.registry.failing = Answer((503, {}))
+    world.registry.failing = (503, {})
     with world.connector({"topics": [avro], "target": "A", "format": "avro"}, _table(plain)) as connector:
         world.wait_for_rows(5, "T")
         wait_for(lambda: connector.metrics().get("kafka_celonis_stalls_total", 0) >= 1)

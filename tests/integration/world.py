@@ -140,9 +140,11 @@ class World:
 
 
 def _reject(message: Message) -> tuple[str, str, int, bytes | None]:
-    headers = dict(message.headers() or ())
+    headers = {name: value for name, value in message.headers() or () if isinstance(value, bytes)}
+    value = message.value()
+    assert value is None or isinstance(value, bytes)
     reason, topic = (headers[f"__connect.errors.{k}"].decode() for k in ("exception.class.name", "topic"))
-    return reason, topic, int(headers["__connect.errors.offset"]), message.value()
+    return reason, topic, int(headers["__connect.errors.offset"]), value
 
 
 def avro_writer(schema: dict[str, Any], schema_id: int) -> Any:
