@@ -24,11 +24,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
     NewTopic,
-    ResourceType,
 )
 
 if TYPE_CHECKING:
@@ -243,20 +239,12 @@ class KafkaBroker:
     def create_topic(
         self, partitions: int = 1, name: str | None = None, config: Mapping[str, str] | None = None
     ) -> str:
-        """Create a topic, with a name that nobody else has, and return its name."""
+        """Create a topic and return its name, without `name` one that nobody else has."""
         topic = name or f"topic-{uuid.uuid4().hex[:12]}"
         new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
         self.admin.create_topics([new])[topic].result(30)
         wait_for(lambda: len(self.admin.list_topics(topic, timeout=5).topics[topic].partitions) == partitions)
         return topic
-
-    def set_topic(self, topic: str, **config: str) -> None:
-        """Set configuration of a topic; dots are written as underscores."""
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        for key, value in config.items():
-            entry = ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-            resource.add_incremental_config(entry)
-        self.admin.incremental_alter_configs([resource])[resource].result(30)
 
     def produce(self, topic: str, *values: bytes | None, partition: int = 0) -> None:
         """Send messages to one partition, and wait until the broker has them."""

@@ -41,7 +41,9 @@ class Contact:
     def on_error(self, error: KafkaError, topic: str | None = None) -> None:
         """Take in what the client says; of what heals by itself only the beginning is written down."""
         code = error.code()
-        if error.fatal() or code in _FINAL:
+        if code == KafkaError._FATAL and "group.instance.id" in error.str():  # noqa: SLF001 - it hides what it stands for
+            code = KafkaError.FENCED_INSTANCE_ID
+        if error.fatal() or code == KafkaError._FATAL or code in _FINAL:  # noqa: SLF001
             self._refuse(error, topic, _FINAL.get(code, ""))
         elif code == KafkaError._SSL and not self._reached:  # noqa: SLF001
             self._refuse(error, topic, _SSL_HINT)  # later on a broker that stops in mid-handshake looks the same

@@ -201,17 +201,15 @@ class KafkaSource:
             self._sent.update(offsets)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
-        """Take in what Kafka says of one commit; it may take some partitions and refuse others."""
-        refused: dict[TopicPartition, int] = {}
-        for p in partitions:
-            tp = TopicPartition(p.topic, p.partition)
-            if tp not in self.assigned:
-                continue
-            if (p.error or error) is None:
-                self._committed[tp] = p.offset
-            else:
-                refused[tp] = p.offset
-                error = error or p.error
+        """Take in what Kafka says of one commit: it may take some partitions and refuse others.
+
+        `error` is the first of theirs, or stands for the whole request when none has one of its own.
+        """
+        whole = error if not any(p.error for p in partitions) else None
+        ours = [p for p in partitions if TopicPartition(p.topic, p.partition) in self.assigned]
+        taken = {TopicPartition(p.topic, p.partition): p.offset for p in ours if not (p.error or whole)}
+        refused = {TopicPartition(p.topic, p.partition): p.offset for p in ours if p.error or whole}
+        self._committed.update(taken)
         if error is None:
             self._contact.reached()
         elif refused:
