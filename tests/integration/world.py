@@ -143,7 +143,8 @@ def _reject(message: Message) -> tuple[str, str, int, bytes | None]:
     headers = {name: value for name, value in message.headers() or () if isinstance(value, bytes)}
     value = message.value()
     assert value is None or isinstance(value, bytes)
-    reason, topic = (headers[f"__connect.errors.{k}"].decode() for k in ("exception.class.name", "topic"))
+    reason = headers["__connect.errors.exception.class.name"].decode()
+    topic = headers["__connect.errors.topic"].decode()
     return reason, topic, int(headers["__connect.errors.offset"]), value
 
 
