@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from connector.formats.avro_values import Style
     from connector.formats.leaves import Leaf, Path, Schemas
 
+_FEW = 256  # messages that are not worth halving
 Record = dict[str, Any]
 HEADER = 5  # magic byte 0, then the schema id, big endian
 _END = b"\x9d\x5a\xc3\x17\x2e\xb4\x68\x41"  # put behind a message; no part of it repeats, so no shift looks like it
@@ -49,7 +50,8 @@ class AvroFormat:
     ) -> tuple[list[Part], list[Reject]]:
         """Decode the messages numbered `rows`, one part a schema id; raises RegistryUnavailable."""
         del types  # the schema says all
-        if self._alone:
+        tried = self._alone
+        if tried:
             leaves = self._at_once((messages.values[rows[0]] or b"")[:HEADER], messages, rows)
             if leaves is not None:
                 return [Part(leaves, numbers_of(rows))], []
@@ -61,15 +63,30 @@ class AvroFormat:
         for header, numbers in by_header.items():
             known = plans[header]
             if isinstance(known, AvroPlan):
-                leaves = None if self._alone else self._at_once(header, messages, numbers)
-                if leaves is None:
-                    leaves, good = self._one_by_one(header, known, messages, numbers, rejects)
-                    parts.append(Part(leaves, numbers_of(good)))
-                else:
-                    parts.append(Part(leaves, numbers_of(numbers)))
+                parts += self._parts(header, known, messages, numbers, rejects, tried=tried and self._alone)
             else:
                 rejects += [reject(messages, i, *known) for i in numbers]
         return parts, rejects
+
+    def _parts(
+        self,
+        header: bytes,
+        known: AvroPlan,
+        messages: MessageBatch,
+        numbers: Sequence[int],
+        rejects: list[Reject],
+        *,
+        tried: bool,
+    ) -> list[Part]:
+        """Decode messages of one schema: at once, else in halves, so that a damaged one costs its neighbours only."""
+        leaves = None if tried else self._at_once(header, messages, numbers)
+        if leaves is not None:
+            return [Part(leaves, numbers_of(numbers))]
+        if len(numbers) <= _FEW or not (self._columnar and known.text):
+            return [self._one_by_one(known, messages, numbers, rejects)]
+        middle = len(numbers) // 2
+        halves = (numbers[:middle], numbers[middle:])
+        return [p for half in halves for p in self._parts(header, known, messages, half, rejects, tried=False)]
 
     def _plan(self, header: bytes) -> AvroPlan | tuple[str, str]:
         """Return the plan of a header, or the (reason, detail) of its rejects."""
@@ -106,20 +123,18 @@ class AvroFormat:
             return None
 
     def _one_by_one(
-        self, header: bytes, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]
-    ) -> tuple[list[Leaf], Sequence[int]]:
-        """Return the leaves of one schema and the numbers of their messages, and add to `rejects` what is none."""
+        self, known: AvroPlan, messages: MessageBatch, numbers: Sequence[int], rejects: list[Reject]
+    ) -> Part:
+        """Return the records of one schema, and add to `rejects` what is none."""
         datums = [value[HEADER:] for value in _values(messages, numbers)]
         records, good = _sound([_record(known, datum) for datum in datums], messages, numbers, rejects)
-        leaves = self._at_once(header, messages, good) if len(good) < len(numbers) else None
-        if leaves is None:
-            try:
-                leaves = _leaves(known, records, self._style)
-            except Exception:  # noqa: BLE001 - some record holds a value without a meaning: seek it
-                judged = [_judged(known, record, self._style) for record in records]
-                records, good = _sound(judged, messages, good, rejects)
-                leaves = _leaves(known, records, self._style)
-        return leaves, good
+        try:
+            leaves = _leaves(known, records, self._style)
+        except Exception:  # noqa: BLE001 - some record holds a value without a meaning: seek it
+            judged = [_judged(known, record, self._style) for record in records]
+            records, good = _sound(judged, messages, good, rejects)
+            leaves = _leaves(known, records, self._style)
+        return Part(leaves, numbers_of(good))
 
 
 def _sound(

@@ -58,6 +58,14 @@ def test_a_bad_message_is_a_reject_with_its_reason_and_the_others_go_on(value: b
     assert decoded.tombstones == 1
 
 
+def test_a_damaged_message_among_thousands_is_found_and_all_others_are_rows() -> None:
+    values = [avro(ORDER, {"id": i, "name": None}) for i in range(3000)]
+    values[7], values[2100] = values[7][:-1], values[2100] + b"x"
+    decoded = decode(avro_table(Registry(s1=ORDER)), *values)
+    assert reasons(decoded) == {7: "broken_avro", 2100: "broken_avro"}
+    assert [row["id"] for row in rows(decoded)] == [i for i in range(3000) if i not in (7, 2100)]
+
+
 def test_a_schema_that_is_registered_later_is_asked_for_again() -> None:
     registry = Registry()
     table = avro_table(registry)

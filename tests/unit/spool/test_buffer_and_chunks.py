@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from connector.config import Table
 from connector.core.columns import COORDINATES, Column, ColumnType, TableSchema
 from connector.core.flush import Trigger
 from connector.core.loads import Load, Target
 from connector.core.messages import Decoded, MessageBatch
 from connector.core.offsets import OffsetRange, TopicPartition
 from connector.errors import SpoolFull
+from connector.formats import make_decoder
 from connector.spool.buffer import TableBuffer
 from connector.spool.chunks import build_chunks
 from connector.spool.segments import ROW_GROUP_ROWS, check_file
@@ -132,6 +134,17 @@ def test_values_of_an_older_segment_widen_as_those_of_a_batch_do(buffer: TableBu
     load = buffer.flush(WIDE, Trigger.AGE)
     assert rows_of(load) == [("a", 2.0**53, None), ("b", 1.0, None)]
     assert rows_of(replace(load, schema=text)) == [("a", "9007199254740993"), ("b", "1.0")]
+
+
+def test_a_column_that_flips_between_types_makes_one_file_more_not_one_each_time(tmp_path: Path) -> None:
+    decoder = make_decoder(Table(topics=["t"], format="json", append=True), TableSchema(), None)
+    buffer = TableBuffer(Target("t", ()), tmp_path, 1 << 20)
+    for i, value in enumerate((b"1", b"1.5", b"2", b"2.5", b"3", b"3.5")):
+        messages = MessageBatch.of("t", [FakeMessage("t", 0, i, b'{"n":%b}' % value)])
+        buffer.add(messages, decoder.decode(messages), decoder.schema, 0.0)
+    load = buffer.flush(decoder.schema, Trigger.AGE)
+    assert len(load.segments) == 2
+    assert rows_of(load) == [(1.0,), (1.5,), (2.0,), (2.5,), (3.0,), (3.5,)]
 
 
 def test_keys_compare_as_what_they_have_widened_to(tmp_path: Path) -> None:
