@@ -5,6 +5,9 @@ Never changes anything at Kafka or Celonis. Invariant: a check that fails says t
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from connector.celonis.client import DataPushClient
@@ -17,7 +20,9 @@ from connector.spool.spool import check_directory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from connector.config import Settings
+    from connector import config
+
+_AT_ONCE = 8
 
 
 class Result(NamedTuple):
@@ -29,30 +34,41 @@ class Result(NamedTuple):
     fix: str = ""
 
 
-def run_checks(settings: Settings) -> Iterator[Result]:
-    """Yield the results one by one, as they come."""
+def run_checks(settings: config.Settings) -> Iterator[Result]:
+    """Yield the results in order, as they come; what does not answer is waited for at the same time."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(lambda named: _result(*named), _checks(settings))
+
+
+def _checks(settings: config.Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     kafka = settings.kafka
-    yield _result("Kafka brokers", lambda: probe.brokers_answer(kafka))
+    yield "Kafka brokers", partial(probe.brokers_answer, kafka)
     for topic in Routes(settings.tables).topics:
-        yield _result(f"topic {topic}", lambda topic=topic: probe.topic_exists(kafka, topic))  # type: ignore[misc]
-    yield _result(f"group {kafka.group}", lambda: probe.group_readable(kafka))
+        yield f"topic {topic}", partial(probe.topic_exists, kafka, topic)
+    yield f"group {kafka.group}", partial(probe.group_readable, kafka)
     if kafka.dead_letter_topic:
-        yield _result(f"dead-letter topic {kafka.dead_letter_topic}", lambda: probe.dead_letter_topic(kafka))
+        yield f"dead-letter topic {kafka.dead_letter_topic}", partial(probe.dead_letter_topic, kafka)
     if settings.schema_registry:
-        yield _result("schema registry", SchemaRegistry(settings.schema_registry).check)
-    yield _result("Celonis key and pool", lambda: _pool(settings))
-    yield _result("spool directory", lambda: check_directory(settings.spool))
+        yield "schema registry", partial(_registry, settings.schema_registry)
+    yield "Celonis key and pool", partial(_pool, settings.celonis)
+    yield "spool directory", partial(check_directory, settings.spool)
 
 
 def _result(name: str, check: Callable[[], str]) -> Result:
     try:
         return Result(name, ok=True, detail=check())
+    except ConfigError as e:  # each of its problems says the fix
+        return Result(name, ok=False, detail="; ".join(e.problems))
     except ConnectorError as e:
-        problems = "; ".join(e.problems) if isinstance(e, ConfigError) else str(e.args[0])
-        return Result(name, ok=False, detail=problems, fix=e.hint)
+        return Result(name, ok=False, detail=str(e.args[0]), fix=e.hint)
 
 
-def _pool(settings: Settings) -> str:
-    with DataPushClient.of(settings.celonis) as client:
+def _registry(settings: config.SchemaRegistry) -> str:
+    with closing(SchemaRegistry(settings)) as registry:
+        return registry.check()
+
+
+def _pool(settings: config.Celonis) -> str:
+    with DataPushClient.of(settings) as client:
         jobs = client.list_jobs()
-    return f"accepted by {settings.celonis.team_url}, pool {settings.celonis.pool_id} has {len(jobs)} jobs"
+    return f"accepted by {settings.team_url}, pool {settings.pool_id} has {len(jobs)} jobs"

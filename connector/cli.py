@@ -129,7 +129,7 @@ def check(path: Path) -> None:
     for result in run_checks(_settings(path)):
         failed += not result.ok
         click.echo(f"{'pass' if result.ok else 'FAIL'}  {result.name}: {result.detail}")
-        if not result.ok:
+        if result.fix:
             click.echo(f"      {result.fix}")
     sys.exit(EXIT_CHECK if failed else 0)
 
