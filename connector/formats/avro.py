@@ -185,9 +185,19 @@ def _leaf_of_columns(known: AvroPlan, leaf: LeafPlan, records: pa.StructArray, s
     elif leaf.scalar.avro in ("string", "enum"):
         values = values.cast(pa.string())
         values.validate(full=True)  # the decoder does not look whether it is UTF-8
+    elif leaf.scalar.avro == "fixed":
+        values = _glued(values)
     else:
         values = values.cast(raw_type(leaf.scalar))
     return finish(leaf, values, known.named, style)
+
+
+def _glued(values: pa.StructArray) -> pa.Array:
+    """Return the bytes of a fixed that was read as doubles and a float (`avro_schema`)."""
+    parts = [part.fill_null(0.0).to_numpy(zero_copy_only=False) for part in values.flatten()]
+    raw = np.hstack([part.view(np.uint8).reshape(len(values), part.itemsize) for part in parts])
+    whole = pa.Array.from_buffers(pa.binary(raw.shape[1]), len(values), [None, pa.py_buffer(raw.tobytes())])
+    return pc.if_else(values.is_valid(), whole.cast(pa.binary()), None)
 
 
 def _record(known: AvroPlan, datum: bytes) -> Record | _Broken:

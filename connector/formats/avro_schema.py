@@ -231,17 +231,24 @@ def framed(wire: Schema) -> Schema:
 
 
 def _loose(wire: Schema) -> Schema:
-    """Return a schema on the wire with wider types of the same bytes, for a decoder that does not look at text."""
+    """Return a schema on the wire with other types of the same bytes, for a decoder that does not look at them.
+
+    Bytes are taken for text, and a fixed for doubles of 8 bytes and a float of 4.
+    """
     if isinstance(wire, str):
         return _LOOSE.get(wire, wire)
     if isinstance(wire, list):
         return [_loose(s) for s in wire]
-    fields = {"fields": [{**f, "type": _loose(f["type"])} for f in wire["fields"]]} if "fields" in wire else {}
-    return {**wire, **fields, **{k: _loose(wire[k]) for k in _CONTENTS if k in wire}}
+    if wire["type"] == "fixed":
+        parts = ["double"] * (wire["size"] // 8) + ["float"] * (wire["size"] // 4 % 2)
+        fields = [{"name": f"part{n}", "type": part} for n, part in enumerate(parts)]
+        return {"type": "record", "name": wire["name"], "fields": fields}
+    inner = {"fields": [{**f, "type": _loose(f["type"])} for f in wire["fields"]]} if "fields" in wire else {}
+    return {**wire, **inner, **{k: _loose(wire[k]) for k in _CONTENTS if k in wire}}
 
 
 def _columnar(schema: Schema, named: dict[str, Any], outer: tuple[str, ...]) -> bool:
-    """Say whether the vectorised decoder is right: no fixed, no union of several types, no bytes in arrays and maps.
+    """Say whether the vectorised decoder is right: no union of several types, no bytes in arrays and maps.
 
     `outer`: the kinds of what the schema stands in, outermost first.
     """
@@ -249,8 +256,10 @@ def _columnar(schema: Schema, named: dict[str, Any], outer: tuple[str, ...]) -> 
     if isinstance(schema, list):
         return len(schema) <= 2 and len(branches(schema)) == 1 and all(_columnar(s, named, outer) for s in schema)  # noqa: PLR2004
     kind = kind_of(schema)
-    if kind == "fixed" or (kind == "bytes" and not set(outer) <= set(_RECORDS)):
+    if kind in ("bytes", "fixed") and not set(outer) <= set(_RECORDS):
         return False
+    if kind == "fixed" and isinstance(schema, dict):
+        return bool(schema["size"] and schema["size"] % 4 == 0)
     return all(_columnar(s, named, (*outer, kind)) for s in _inside(schema))
 
 

@@ -47,7 +47,7 @@ _AVRO_OF: dict[type, tuple[str, ...]] = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000  # milliseconds
-_EXACT, _EXACT_POWER, _SHORT = 1 << 53, 22, 7  # integers and powers of ten exact in a double; bytes of the former
+_EXACT, _EXACT_POWER = 1 << 53, 22  # up to here integers, and powers of ten, are exact in a double
 _TO_MILLIS = {"micros": 1_000, "nanos": 1_000_000}
 
 
@@ -201,7 +201,7 @@ def _small_integers(values: pa.Array) -> npt.NDArray[np.int64] | None:
     """Return the integers in `values`, 0 for null, or None when one of them has over 53 bits."""
     lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False)
     longest = int(lengths.max(initial=0))
-    if longest > _SHORT:
+    if longest > 8:  # noqa: PLR2004 - bytes of an int64
         return None
     _, offsets, data = values.buffers()
     starts = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values)]
@@ -211,7 +211,7 @@ def _small_integers(values: pa.Array) -> npt.NDArray[np.int64] | None:
         here = np.flatnonzero(lengths > k)
         byte = content[starts[here] + k].astype(np.int64)
         number[here] = (number[here] << 8) + (byte if k else byte - ((byte >> 7) << 8))
-    return number if (np.abs(number) <= _EXACT).all() else None
+    return number if ((number <= _EXACT) & (number >= -_EXACT)).all() else None
 
 
 def _from_bytes(value: bytes, scalar: Scalar, style: Style) -> str | float:

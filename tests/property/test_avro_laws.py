@@ -94,6 +94,7 @@ SCALARS = [
     Type("string", st.text(st.characters(exclude_categories=["Cs"]), max_size=8), same),
     Type("bytes", st.binary(max_size=8), b64),
     Type(fixed(3), st.binary(min_size=3, max_size=3), b64),
+    Type(fixed(20), st.binary(min_size=20, max_size=20), b64),
     Type({"type": "enum", "name": "E", "symbols": ["A", "B", "C"]}, st.sampled_from("ABC"), same),
     Type(logical("int", "date"), INT | st.integers(-300_000, 3_000_000), day),
     Type(logical("int", "time-millis"), INT, clock(1)),
@@ -108,6 +109,7 @@ SCALARS = [
     Type(fixed(12, logicalType="duration"), st.binary(min_size=12, max_size=12)),
     Type(logical("bytes", "decimal", precision=30, scale=4), st.binary(max_size=10), decimal(4)),
     Type(logical("bytes", "decimal", precision=30, scale=0), st.binary(max_size=12), decimal(0)),
+    Type(fixed(8, logicalType="decimal", precision=9, scale=2), st.binary(min_size=8, max_size=8), decimal(2)),
     Type(fixed(7, logicalType="decimal", precision=9, scale=2), st.binary(min_size=7, max_size=7), decimal(2)),
 ]
 

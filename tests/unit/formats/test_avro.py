@@ -263,12 +263,25 @@ def test_a_decimal_with_more_digits_after_the_point_than_there_are_is_read_all_t
 
 def test_decimals_of_all_sizes_in_one_batch_are_the_nearest_doubles() -> None:
     order = record(("a", ["null", CENTS]))
-    numbers = [0, 1, -1, 127, 128, -128, -129, (1 << 53) - 1, None, -(1 << 53), 1 << 60, 10**30, -(10**37)]
+    numbers = [0, 1, -1, 127, 128, -128, -129, (1 << 53) - 1, None, -(1 << 53), -(1 << 63), 1 << 60, 10**30, -(10**37)]
     values = [None if n is None else Decimal(n).scaleb(-2) for n in numbers]
     table = avro_table(Registry(s1=order))
-    for chosen in (values, values[:10], values[:1]):
+    for chosen in (values, values[:11], values[:10], values[:1]):
         decoded = decode(table, *(avro(order, {"a": v}) for v in chosen))
         assert decoded.batch.column("a").to_pylist() == [None if v is None else float(v) for v in chosen]
+
+
+def test_a_fixed_keeps_every_bit_whatever_number_it_might_be() -> None:
+    order = record(("a", ["null", fixed(12)]))
+    bits = [
+        b"\xff" * 12,
+        b"\x01\0\0\0\0\0\xf0\x7f\x01\0\x80\x7f",
+        b"\0" * 7 + b"\x80" + b"\x01\0\xa0\xff",
+        None,
+        bytes(range(12)),
+    ]
+    decoded = decode(avro_table(Registry(s1=order), binary="hex"), *(avro(order, {"a": b}) for b in bits))
+    assert decoded.batch.column("a").to_pylist() == [b and b.hex() for b in bits]
 
 
 def test_a_decimal_too_long_to_be_written_is_rejected() -> None:
