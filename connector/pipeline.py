@@ -14,35 +14,41 @@ from typing import TYPE_CHECKING
 import structlog
 
 from connector.core.flush import Trigger
-from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
+from connector.core.intents import Committed
 from connector.core.offsets import safe_offsets
-from connector.errors import CelonisUnauthorized, ConfigError, ConnectorError, SpoolFull, Unavailable
-from connector.sink import FAILURES_BEFORE_HALT, Push, Stage, TableSink
+from connector.errors import ConfigError, SpoolFull, Unavailable
+from connector.pushes import Pushes
+from connector.recovery import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from connector.core.budget import HourWindow
-    from connector.core.loads import Receipt
+    from connector.core.intents import Origin
     from connector.core.messages import MessageBatch
     from connector.core.offsets import OffsetRange, TopicPartition
     from connector.ports import DeadLetters, Now, Observer, Pusher, Source, Spool
+    from connector.sink import TableSink
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.1  # the longest a receipt waits for the loop
-THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the window's business
 SPOOL_RETRY_SECONDS = 5.0  # after the disk refused, before reading on
 
 
 class Pipeline:
-    """The loop over its ports. `sink_of` gives the table of a topic, `executing` how many jobs may execute at once."""
+    """The loop over its ports.
+
+    `sink_of` gives the table of a topic, `origin_of` what an intent of it is bound to, `executing` how many jobs may
+    execute at once.
+    """
 
     def __init__(
         self,
         *,
         source: Source,
         sink_of: Callable[[str], TableSink],
+        origin_of: Callable[[str], Origin],
         spool: Spool,
         pusher: Pusher,
         dead_letters: DeadLetters,
@@ -55,19 +61,29 @@ class Pipeline:
         self._source, self._spool, self._pusher = source, spool, pusher
         self._dead_letters, self._observer = dead_letters, observer
         self._sink_of = sink_of
-        self._executing = executing
         self._commit_interval = commit_interval
         self._delete_finished_jobs = delete_finished_jobs
-        self.window = window
         self.sinks: dict[str, TableSink] = {}  # by table
         self.unroutable: dict[str, str] = {}  # topics without a table of their own, and why
+        self.recovery = Recovery(origin_of)
+        self.pushes = Pushes(
+            sinks=self.sinks,
+            source=source,
+            spool=spool,
+            pusher=pusher,
+            dead_letters=dead_letters,
+            observer=observer,
+            recovery=self.recovery,
+            window=window,
+            origin_of=origin_of,
+            forget_records=self._stand_before,
+            executing=executing,
+        )
         self._topics: dict[str, TableSink] = {}
         self._stalled: dict[str, float] = {}  # topic → when what decoding needs is asked for again
         self._in_hand: list[MessageBatch] = []  # polled, and not taken in yet
         self._disk_again_at = 0.0
         self._commit_at = 0.0
-        self._last_jobs: dict[str, str] = {}  # by table
-        self._done_jobs: list[str] = []  # not needed once the offsets are committed
         self._draining = False
 
     def step(self, now: Now) -> None:
@@ -77,13 +93,13 @@ class Pipeline:
             ConnectorError: the service cannot go on; whoever starts it again finds everything as it was committed.
         """
         for receipt in self._pusher.finished():  # 1 settle
-            self._settle(receipt, now)
+            self.pushes.settle(receipt, now)
         for messages in self._consume(now):  # 2 a batch at a time
             self._take_in(messages, now)  # 3 decode in columns, buffer
         self._spill(now)
         for sink, trigger in self._due(now):  # 4 flush, push (other threads do the I/O)
             self._flush(sink, trigger, now)
-        self._push(now)
+        self.pushes.move(now)
         self._source.pause(self.held_back(now))  # 5 hold back
         self._commit(now)  # 6 commit
 
@@ -94,71 +110,14 @@ class Pipeline:
     def drained(self, now: Now) -> bool:
         """Return whether a draining pipeline has done what it can: all is committed, or the budget is spent."""
         pushes = [s.push for s in self.sinks.values() if s.push]
-        if any(p.in_pusher for p in pushes) or any(self._dead_letters.held):
+        if any(p.in_pusher for p in pushes) or any(self._dead_letters.held) or self._source.committing:
             return False
-        return all(s.empty or s.halted for s in self.sinks.values()) or not self.window.left(now.utc)
-
-    # --- 1 settle ---------------------------------------------------------------------------------------------
-
-    def _settle(self, receipt: Receipt, now: Now) -> None:
-        sink = self.sinks[receipt.load.target.table]
-        push = sink.push
-        self._observer.settled(receipt)
-        if push is None:
-            raise ConnectorError(f"a receipt came for table {sink.table}, which has no load in flight")
-        match receipt:
-            case Prepared():
-                push.stage, push.prepared = Stage.PREPARED, receipt
-            case Empty():
-                self._release(sink, push)
-            case Done():
-                self._done(sink, push, receipt, now)
-            case Throttled():
-                if receipt.exhausted:
-                    self.window = self.window.close(now.utc, receipt.wait)
-                push.wait(now.mono + (receipt.wait or THROTTLED_SECONDS), receipt.prepared)
-            case Unreadable():
-                self._lost_to_disk(sink, sink.held, receipt.detail, now)
-                self._release(sink, push)
-            case Doubtful():
-                push.wait(now.mono + receipt.wait, receipt.prepared)
-            case JobFailed():
-                self._failed(sink, push, receipt, now)
-            case Broken():
-                if receipt.fatal:
-                    raise CelonisUnauthorized(receipt.error, hint=receipt.hint)
-                self._halt(sink, push, f"{receipt.error} ({receipt.hint})")
-
-    def _done(self, sink: TableSink, push: Push, receipt: Done, now: Now) -> None:
-        self._spool.remember(sink.table, receipt.load.schema)
-        if previous := self._last_jobs.get(sink.table):
-            self._done_jobs.append(previous)
-        self._last_jobs[sink.table] = receipt.job_id  # which remembers the table's columns
-        self._release(sink, push)
-        self._commit_at = now.mono
-
-    def _failed(self, sink: TableSink, push: Push, receipt: JobFailed, now: Now) -> None:
-        push.failures += 1
-        if push.failures >= FAILURES_BEFORE_HALT:
-            self._halt(sink, push, f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}")
-        else:
-            push.wait(now.mono, None)
-
-    def _release(self, sink: TableSink, push: Push) -> None:
-        self._spool.release(push.load)
-        sink.push = None
-
-    def _halt(self, sink: TableSink, push: Push, reason: str) -> None:
-        """Stop one table: forget its records, stand again before the first of them, and read nothing more."""
-        self._stand_before(sink, sink.held)
-        self._release(sink, push)
-        sink.halted = reason
-        self._observer.halted(sink.table, reason)
+        return all(s.empty or s.halted for s in self.sinks.values()) or not self.pushes.window.left(now.utc)
 
     def _stand_before(self, sink: TableSink, ranges: Iterable[OffsetRange]) -> None:
         """Forget what a table has in its buffer and in hand, and read again from the first offset of `ranges`."""
-        in_hand = [m.ranges for m in self._in_hand if self._topics.get(m.topic) is sink]
-        self._in_hand = [m for m in self._in_hand if self._topics.get(m.topic) is not sink]
+        in_hand = [m.ranges for m in self._in_hand if m.topic in sink.topics]
+        self._in_hand = [m for m in self._in_hand if m.topic not in sink.topics]
         self._source.seek(self._ours(chain(ranges, *in_hand)))
         sink.buffer.clear()
 
@@ -201,6 +160,7 @@ class Pipeline:
         if topic not in self._topics and topic not in self.unroutable:
             try:
                 sink = self._topics[topic] = self._sink_of(topic)
+                sink.topics.add(topic)
                 self.sinks[sink.table] = sink
             except ConfigError as e:
                 self.unroutable[topic] = str(e)
@@ -231,7 +191,8 @@ class Pipeline:
     # --- 4 flush, push ----------------------------------------------------------------------------------------
 
     def _due(self, now: Now) -> Iterator[tuple[TableSink, Trigger]]:
-        idle = [s for s in self.sinks.values() if s.push is None and not s.halted and s.buffer.fill.records]
+        waiting = self.recovery.topics  # one job per table: what was found comes first
+        idle = [s for s in self.sinks.values() if s.may_flush and s.topics.isdisjoint(waiting)]
         for sink in idle:
             trigger = Trigger.DRAIN if self._draining else sink.due(now.mono)
             if trigger:
@@ -245,37 +206,8 @@ class Pipeline:
         except SpoolFull as e:
             self._lost_to_disk(sink, sink.buffer.held, str(e), now)
             return
-        self._spool.keep(push.load)
+        self.pushes.start(sink, push)
         self._observer.flushed(push.load, now.mono)
-        self._pusher.prepare(push.load)
-
-    def _push(self, now: Now) -> None:
-        """Move every push on that may move: start over what waited, and execute what is prepared and in budget."""
-        pushes = sorted((s.push for s in self.sinks.values() if s.push), key=lambda p: p.load.opened_at)
-        for push in pushes:
-            if push.stage is Stage.WAITING and push.retry_at <= now.mono:
-                push.stage = Stage.PREPARED if push.prepared else Stage.PREPARING
-                if push.stage is Stage.PREPARING:
-                    self._pusher.prepare(push.load)
-        running = sum(p.stage is Stage.APPLYING for p in pushes)
-        for push in pushes:
-            if push.stage is Stage.PREPARED and push.prepared and self._still_ours(push, push.prepared):
-                if running >= self._executing or not self.window.left(now.utc):
-                    continue
-                running += 1
-                self.window = self.window.take(now.utc)
-                push.stage = Stage.APPLYING
-                self._pusher.apply(push.prepared)
-
-    def _still_ours(self, push: Push, prepared: Prepared) -> bool:
-        """Decide, just before the execute: a load with a partition that was taken from us is built again without it."""
-        if not push.lost:
-            return True
-        self._pusher.forget(prepared.job_id)
-        push.load, push.prepared, push.stage = push.load.without(push.lost), None, Stage.PREPARING
-        push.lost = set()
-        self._pusher.prepare(push.load)
-        return False
 
     # --- 5 hold back ------------------------------------------------------------------------------------------
 
@@ -284,7 +216,7 @@ class Pipeline:
         assigned = self._source.assigned
         for reason, holds in (
             ("draining", self._draining),
-            ("budget", not self.window.left(now.utc)),
+            ("budget", not self.pushes.window.left(now.utc)),
             ("spool", self._disk_again_at > now.mono or self._spool.full()),
         ):
             if holds:
@@ -292,7 +224,8 @@ class Pipeline:
         topics = {topic: "stalled" for topic, until in self._stalled.items() if until > now.mono}
         topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
         topics |= dict.fromkeys(self.unroutable, "halted")
-        return {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}
+        by_topic = {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}
+        return by_topic | self.recovery.held
 
     # --- 6 commit, and who owns what --------------------------------------------------------------------------
 
@@ -302,23 +235,38 @@ class Pipeline:
 
     def _commit(self, now: Now) -> None:
         self._dead_letters.serve()
-        if now.mono < self._commit_at:
+        if self._source.committing or (now.mono < self._commit_at and not self.pushes.urgent):
+            return
+        self.pushes.urgent = False
+        if not self._source.commit(self._commits()):
+            self.pushes.urgent = True  # on its way, or to be offered again
             return
         self._commit_at = now.mono + self._commit_interval
-        if self._source.commit(safe_offsets(self._source.positions, self._held())):
-            jobs, self._done_jobs = self._done_jobs, []
-            if self._delete_finished_jobs:
-                for job_id in jobs:
-                    self._pusher.forget(job_id)
+        if self._delete_finished_jobs:
+            for job_id in self.pushes.unneeded():
+                self._pusher.forget(job_id)
 
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """Take note of new partitions; they are read from their committed offsets."""
-        log.info("assigned partitions", partitions=len(partitions), total=len(self._source.assigned))
+    def _commits(self) -> dict[TopicPartition, Committed]:
+        """Return what must stand in Kafka: derived at every step, so it cannot drift from what is held."""
+        waiting = self.recovery.held
+        safe = safe_offsets(self._source.positions, self._held())
+        wanted = {tp: Committed(offset) for tp, offset in safe.items() if tp not in waiting}
+        for tp, note in self.pushes.notes().items():
+            if note is None:
+                wanted.pop(tp, None)
+            elif tp in wanted:
+                wanted[tp] = note
+        return wanted
+
+    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
+        """Take note of new partitions and what is committed of each; return those that must not flow yet."""
+        log.info("assigned partitions", partitions=len(committed), total=len(self._source.assigned))
+        self.recovery.assigned(committed)
+        return self.recovery.held.keys()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Commit what is safe of `partitions` while they are still ours, and forget the rest of them."""
-        safe = safe_offsets(self._source.positions, self._held())
-        self._source.commit({tp: safe[tp] for tp in partitions if tp in safe})
+        self._source.commit({tp: c for tp, c in self._commits().items() if tp in partitions})
         log.info("revoked partitions", partitions=len(partitions))
         self._forget(partitions)
 
@@ -328,6 +276,7 @@ class Pipeline:
         self._forget(partitions)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        self.recovery.drop(partitions)
         for sink in self.sinks.values():
             sink.drop(set(partitions))
         self._dead_letters.drop(partitions)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from connector.core.columns import TableSchema
     from connector.core.flush import Fill, Trigger
+    from connector.core.intents import Committed
+    from connector.core.jobs import Seen, Unseen
     from connector.core.loads import Load, Prepared, Receipt
     from connector.core.messages import Decoded, MessageBatch, Reject
     from connector.core.offsets import OffsetRange, TopicPartition
@@ -55,8 +57,21 @@ class Source(Protocol):
         """Let exactly these partitions be paused, and all others flow."""
         ...
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
-        """Send next offsets; True once Kafka has taken all of them, False when they must be offered again."""
+    @property
+    def committed(self) -> Mapping[TopicPartition, Committed]:
+        """What Kafka surely has of each partition that is ours."""
+        ...
+
+    @property
+    def committing(self) -> bool:
+        """Whether a commit is on its way; there is never more than one, so none can overtake another."""
+        ...
+
+    def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
+        """Send, in one request, what differs from what Kafka has; True once it has all of `wanted`.
+
+        False: on its way, refused, or nobody is there: offer it again.
+        """
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
@@ -220,10 +235,18 @@ class Pusher(Protocol):
         """Execute the job and wait for its end: ends in Done or a failure. Costs one push of the budget."""
         ...
 
+    def ask(self, job_id: str) -> None:
+        """Ask for a job that another process may have made: ends in Seen or Unseen."""
+        ...
+
+    def resume(self, job_id: str) -> None:
+        """Roll such a job forward: execute it if it is NEW (one push of the budget), and wait for its end."""
+        ...
+
     def forget(self, job_id: str) -> None:
         """Delete a job that will not be needed again; tells nobody how it went."""
         ...
 
-    def finished(self) -> Sequence[Receipt]:
+    def finished(self) -> Sequence[Receipt | Seen | Unseen]:
         """Return the receipts that have come in since the last call."""
         ...

@@ -18,9 +18,11 @@ from connector.celonis.schemas import PlatformTables
 from connector.core.budget import HourWindow
 from connector.core.columns import TableSchema
 from connector.core.flush import FlushPolicy
+from connector.core.intents import Origin, fingerprint
 from connector.core.loads import Target
 from connector.formats import effective_keys, make_decoder
 from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
+from connector.kafka.identity import Identity
 from connector.kafka.registry import SchemaRegistry
 from connector.kafka.source import KafkaSource
 from connector.observe.health import Health
@@ -93,8 +95,10 @@ class Service:
         self._source = KafkaSource(settings.kafka)
         parts.callback(self._source.close)
         routes = Routes(settings.tables)
+        origins = Origins(settings, routes, Identity(settings.kafka))
         self._pipeline = Pipeline(
             source=self._source,
+            origin_of=origins.of_topic,
             sink_of=TableSinks(settings, routes, self._spool, tables).of_topic,
             spool=self._spool,
             pusher=pusher,
@@ -145,7 +149,7 @@ class Service:
                 tables=[_gauges(s, now) for s in sinks],
                 lag=self._source.lag(),
                 paused=self._pipeline.held_back(now),
-                pushes_left=self._pipeline.window.left(now.utc),
+                pushes_left=self._pipeline.pushes.window.left(now.utc),
                 spool_bytes=self._spool.used,
                 memory_bytes=self._spool.memory,
             )
@@ -175,6 +179,22 @@ class TableSinks:
             decoder = make_decoder(table, known, self._schemas)
             self._sinks[name] = TableSink(target, decoder, self._spool.buffer(target), policy)
         return self._sinks[name]
+
+
+class Origins:
+    """Tells what the intents of a topic are bound to; raises ConfigError where no table takes the topic."""
+
+    def __init__(self, settings: Settings, routes: Routes, identity: Identity) -> None:
+        self._celonis, self._routes, self._identity = settings.celonis, routes, identity
+
+    def of_topic(self, topic: str) -> Origin:
+        """Return the cluster, the topic's id, and what its jobs depend on in the configuration."""
+        table, name = self._routes.route(topic)
+        keys = effective_keys(table)
+        celonis = self._celonis
+        where = (celonis.team_url.rstrip("/"), celonis.pool_id.lower(), celonis.connection_id or "")
+        config = fingerprint([*where, name, *keys])
+        return Origin(self._identity.cluster(), self._identity.topic(topic), config, keyed=bool(keys))
 
 
 def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:

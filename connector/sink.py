@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from connector.core.flush import FlushPolicy, Trigger
+    from connector.core.intents import Committed
     from connector.core.loads import Load, Prepared, Target
     from connector.core.offsets import OffsetRange, TopicPartition
     from connector.ports import Buffer, Decoder
@@ -26,14 +27,20 @@ class Stage(Enum):
     """Where a push stands."""
 
     PREPARING = auto()  # in the pusher: chunks, job, upload
-    PREPARED = auto()  # waits for the budget
+    PREPARED = auto()  # waits for its turn and for the budget
+    DECIDING = auto()  # its intents are on their way to Kafka
+    DECIDED = auto()  # its intents stand: this job is the only one that may carry its ranges
     APPLYING = auto()  # in the pusher: the job executes
     WAITING = auto()  # for `retry_at`, then on with `prepared`, or from the start without it
 
 
 @dataclass(slots=True)
 class Push:
-    """What turns one load into a finished job. `lost`: partitions that were taken from us since the flush."""
+    """What turns one load into a finished job.
+
+    `lost`: partitions that were taken from us since the flush; one that came back is still not what it was.
+    `notes`: what is committed for each partition once the job is decided on.
+    """
 
     load: Load
     stage: Stage = Stage.PREPARING
@@ -41,6 +48,7 @@ class Push:
     retry_at: float = 0.0
     failures: int = 0
     lost: set[TopicPartition] = field(default_factory=set)
+    notes: dict[TopicPartition, Committed] = field(default_factory=dict)
 
     @property
     def in_pusher(self) -> bool:
@@ -48,13 +56,29 @@ class Push:
         return self.stage in (Stage.PREPARING, Stage.APPLYING)
 
     @property
+    def executing(self) -> bool:
+        """Whether it takes one of the executes that may be in flight."""
+        return self.stage in (Stage.DECIDING, Stage.DECIDED, Stage.APPLYING)
+
+    @property
     def held(self) -> Iterable[OffsetRange]:
         """The ranges of the load, without those of partitions that were taken from us."""
         return (r for r in self.load.ranges if r.tp not in self.lost)
 
+    @property
+    def kept_notes(self) -> dict[TopicPartition, Committed]:
+        """The notes of partitions that are still as they were."""
+        return {tp: note for tp, note in self.notes.items() if tp not in self.lost}
+
     def wait(self, until: float, prepared: Prepared | None) -> None:
         """Go on at `until` (monotonic seconds) with what is prepared, or from the start."""
         self.stage, self.retry_at, self.prepared = Stage.WAITING, until, prepared
+
+    def start_over(self) -> None:
+        """Begin again with another job, without the partitions that were taken from us."""
+        if self.lost:
+            self.load = self.load.without(self.lost)
+        self.stage, self.prepared, self.notes, self.lost = Stage.PREPARING, None, {}, set()
 
 
 @dataclass(slots=True)
@@ -65,6 +89,7 @@ class TableSink:
     decoder: Decoder
     buffer: Buffer
     policy: FlushPolicy
+    topics: set[str] = field(default_factory=set)
     push: Push | None = None
     halted: str | None = None
 
@@ -83,6 +108,11 @@ class TableSink:
         """Whether nothing is left to push."""
         return not self.buffer.fill.records and self.push is None
 
+    @property
+    def may_flush(self) -> bool:
+        """Whether there is something to push and nothing in the way."""
+        return self.push is None and not self.halted and self.buffer.fill.records > 0
+
     def due(self, now: float) -> Trigger | None:
         """Return the reason to flush now, or None; a table with a load in flight waits for its end."""
         return None if self.push or self.halted else self.policy.due(self.buffer.fill, now)
@@ -94,14 +124,13 @@ class TableSink:
         return float("inf") if self.halted else self.policy.wait(self.buffer.fill, now)
 
     def flush(self, trigger: Trigger) -> Push:
-        """Seal the buffer into a load, which is in flight from now on; raises SpoolFull.
+        """Seal the buffer into a load; raises SpoolFull.
 
         The types of its columns are fixed here, not when the job is done: what comes next must fit the same table.
         """
         load = self.buffer.flush(self.decoder.schema, trigger)
         self.decoder.establish()
-        self.push = Push(load)
-        return self.push
+        return Push(load)
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what the buffer holds of `partitions`, and note for the load in flight that they are gone."""

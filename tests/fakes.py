@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from connector.core.columns import Column, ColumnType, TableSchema
+from connector.core.intents import Committed
 from connector.core.loads import Done, Prepared
 from connector.core.messages import Decoded, MessageBatch, Reject, reject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from connector.core.jobs import Seen, Unseen
     from connector.core.loads import Load, Receipt
     from connector.core.offsets import OffsetRange, TopicPartition
     from connector.errors import RegistryUnavailable, Unavailable
@@ -68,16 +70,24 @@ class FakeSource:
         self.positions: dict[TopicPartition, int] = {}
         self.assigned: set[TopicPartition] = set()
         self.paused: set[TopicPartition] = set()
-        self.committed: dict[TopicPartition, int] = {}
-        self.commits: list[dict[TopicPartition, int]] = []
+        self.committed: dict[TopicPartition, Committed] = {}
+        self.commits: list[dict[TopicPartition, Committed]] = []
         self.accepts_commits = True
+        self.committing = False
         self.timeouts: list[float] = []
 
-    def own(self, *partitions: TopicPartition) -> None:
+    @property
+    def offsets(self) -> dict[TopicPartition, int]:
+        """The committed offsets, without what stands with them."""
+        return {tp: c.offset for tp, c in self.committed.items()}
+
+    def own(self, *partitions: TopicPartition) -> dict[TopicPartition, Committed]:
         """Assign `partitions`; they are read from what is committed."""
-        for tp in partitions:
+        known = {tp: self.committed.get(tp, Committed(-1)) for tp in partitions}
+        for tp, found in known.items():
             self.assigned.add(tp)
-            self.positions[tp] = self.committed.get(tp, 0)
+            self.positions[tp] = max(0, found.offset)
+        return known
 
     def disown(self, *partitions: TopicPartition) -> None:
         """Take `partitions` away."""
@@ -103,11 +113,11 @@ class FakeSource:
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         self.paused = set(partitions)
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+    def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
         if not self.accepts_commits:
             return False
-        self.commits.append(dict(offsets))
-        self.committed.update(offsets)
+        self.commits.append(dict(wanted))
+        self.committed.update(wanted)
         return True
 
     def lag(self) -> dict[TopicPartition, int]:
@@ -123,8 +133,10 @@ class FakePusher:
 
     to_prepare: deque[Load] = field(default_factory=deque)
     to_apply: deque[Prepared] = field(default_factory=deque)
+    to_ask: deque[str] = field(default_factory=deque)
+    to_resume: deque[str] = field(default_factory=deque)
     forgotten: list[str] = field(default_factory=list)
-    receipts: list[Receipt] = field(default_factory=list)
+    receipts: list[Receipt | Seen | Unseen] = field(default_factory=list)
     jobs: int = 0
 
     def prepare(self, load: Load) -> None:
@@ -133,10 +145,16 @@ class FakePusher:
     def apply(self, prepared: Prepared) -> None:
         self.to_apply.append(prepared)
 
+    def ask(self, job_id: str) -> None:
+        self.to_ask.append(job_id)
+
+    def resume(self, job_id: str) -> None:
+        self.to_resume.append(job_id)
+
     def forget(self, job_id: str) -> None:
         self.forgotten.append(job_id)
 
-    def finished(self) -> list[Receipt]:
+    def finished(self) -> list[Receipt | Seen | Unseen]:
         receipts, self.receipts = self.receipts, []
         return receipts
 

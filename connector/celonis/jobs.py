@@ -6,24 +6,9 @@ Never sends. Invariant: what is sent names only what was set; what is read toler
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Literal
 
-
-class Status(StrEnum):
-    """The states of a job (data-push-api.md, "The job")."""
-
-    NEW = "NEW"
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    DONE = "DONE"
-    ERROR = "ERROR"
-    CANCELED = "CANCELED"
-
-    @property
-    def final(self) -> bool:
-        """Whether the job will not move any more."""
-        return self in (Status.DONE, Status.ERROR, Status.CANCELED)
+from connector.core.jobs import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 from tenacity.wait import wait_exponential
 
-from connector.celonis.jobs import JobSpec, Status
+from connector.celonis.jobs import JobSpec
 from connector.celonis.outcomes import Operation
 from connector.celonis.patience import Patience
+from connector.core.jobs import Seen, Status, Unseen
 from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
 from connector.errors import CelonisError, CelonisThrottled, Reaction, SpoolDamaged, SpoolFull
 
@@ -73,7 +74,7 @@ class JobPusher:
         self._patiently = Patience(
             self._stop, first=self._pace.retry_first, longest=self._pace.retry_longest, give_back=self._pace.give_back
         ).repeat
-        self._receipts: SimpleQueue[Receipt] = SimpleQueue()
+        self._receipts: SimpleQueue[Receipt | Seen | Unseen] = SimpleQueue()
         self._preparing = _Workers(workers, "prepare")
         self._applying = _Workers(executing, "apply")
 
@@ -85,13 +86,21 @@ class JobPusher:
         """Execute the job and wait for its end."""
         self._applying.do(lambda: self._answer(lambda: self._apply(prepared), prepared.load, prepared))
 
+    def ask(self, job_id: str) -> None:
+        """Ask for a job that another process may have made: ends in Seen, or Unseen without an answer."""
+        self._preparing.do(lambda: self._answer_about(lambda: self._seen(job_id), job_id))
+
+    def resume(self, job_id: str) -> None:
+        """Roll such a job forward: execute it if it is NEW, and wait for its end; ends in Seen or Unseen."""
+        self._applying.do(lambda: self._answer_about(lambda: self._resume(job_id), job_id))
+
     def forget(self, job_id: str) -> None:
         """Delete a job that will not be needed again."""
         self._preparing.do(lambda: self._drop(job_id))
 
-    def finished(self) -> Sequence[Receipt]:
+    def finished(self) -> Sequence[Receipt | Seen | Unseen]:
         """Return the receipts that have come in since the last call."""
-        receipts: list[Receipt] = []
+        receipts: list[Receipt | Seen | Unseen] = []
         with suppress(QueueEmpty):
             while True:
                 receipts.append(self._receipts.get_nowait())
@@ -117,6 +126,19 @@ class JobPusher:
             receipt = self._unexpected(e, load, prepared)
         self._receipts.put(receipt)
 
+    def _answer_about(self, work: Callable[[], Seen], job_id: str) -> None:
+        """Do `work`, and turn whatever comes of it into the one receipt."""
+        receipt: Seen | Unseen
+        try:
+            receipt = Unseen(job_id, self._pace.again, "the service is closing") if self._stop.is_set() else work()
+        except CelonisError as e:
+            wait = e.wait if isinstance(e, CelonisThrottled) else self._pace.again
+            fatal = e.reaction is Reaction.REAUTHORIZE
+            receipt = Unseen(job_id, wait, str(e), exhausted=_exhausts(e), fatal=fatal)
+        except Exception as e:  # noqa: BLE001 - whatever it is, the loop must hear of it
+            receipt = Unseen(job_id, self._pace.again, f"{type(e).__name__}: {e}")
+        self._receipts.put(receipt)
+
     def _closing(self, load: Load, prepared: Prepared | None) -> Receipt:
         return Doubtful(load, prepared, self._pace.again, "the service is closing")
 
@@ -135,8 +157,7 @@ class JobPusher:
             case Reaction.STOP:
                 return Broken(load, error.args[0], error.hint)
             case Reaction.LATER if isinstance(error, CelonisThrottled):
-                exhausted = error.status == _TOO_MANY and error.operation == Operation.EXECUTE
-                return Throttled(load, prepared, error.wait, exhausted, str(error))
+                return Throttled(load, prepared, error.wait, _exhausts(error), str(error))
         return Doubtful(load, prepared, self._pace.again, str(error))
 
     def _vanished(self, error: CelonisError, load: Load) -> Receipt:
@@ -214,6 +235,24 @@ class JobPusher:
             job = self._watched(prepared.job_id)
         return self._ended(job, prepared, prepared.seconds + time.monotonic() - began)
 
+    def _seen(self, job_id: str) -> Seen:
+        try:
+            job = self._patiently(lambda: self._client.get_job(job_id))
+        except CelonisError as e:
+            if e.status == _NOT_FOUND and e.operation == Operation.GET:
+                return Seen(job_id, None)
+            raise
+        return Seen(job_id, job.status, job.logs)
+
+    def _resume(self, job_id: str) -> Seen:
+        seen = self._seen(job_id)
+        if seen.status is None or seen.status.final:
+            return seen
+        if seen.status is Status.NEW:
+            self._execute(job_id)
+        job = self._watched(job_id)
+        return Seen(job_id, job.status, job.logs)
+
     def _given_up(self, prepared: Prepared, why: str) -> Receipt:
         """Give the load back for another job, but only when this one is surely gone and no late execute can find it."""
         try:
@@ -290,3 +329,8 @@ def _last_result(state: RetryCallState) -> Job:
     if state.outcome is None:
         raise RuntimeError("nothing was asked")
     return state.outcome.result()  # type: ignore[no-any-return]
+
+
+def _exhausts(error: CelonisError) -> bool:
+    """Say whether the platform has called the hour's budget spent."""
+    return error.status == _TOO_MANY and error.operation == Operation.EXECUTE

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from connector.celonis.jobs import Status
 from connector.celonis.patience import Patience
 from connector.core.columns import TableSchema
+from connector.core.jobs import Status
 from connector.errors import CelonisError, Reaction, TablesUnavailable
 
 if TYPE_CHECKING:

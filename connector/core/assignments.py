@@ -9,16 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
+    from connector.core.intents import Committed
     from connector.core.offsets import TopicPartition
 
 
 class Assignments(Protocol):
     """Who is told when partitions come and go."""
 
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are ours from now on; a position that is not known yet comes with a message or the end."""
+    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
+        """These partitions are ours from now on, with what is committed of each (offset -1: nothing).
+
+        Returns those that must not flow yet.
+        """
         ...
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:

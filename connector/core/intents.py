@@ -29,19 +29,34 @@ class UnreadableIntent(ValueError):  # noqa: N818
     """The text with an offset is not an intent that this version can act on; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """Job `job` carries the partition up to `end` (the next offset after it).
+class Origin(NamedTuple):
+    """What an intent is bound to, as it is now.
 
     `cluster` and `topic` are Kafka's ids, which tell a mirrored or re-created topic; `config` is `fingerprint` of the
-    table and the pool, which tells that the job may be somewhere else. An empty id was not known, and is not compared.
+    table and the pool, which tells that the job may be somewhere else. An empty id is not known, and not compared.
+    `keyed`: pushing the topic's rows again is harmless.
     """
+
+    cluster: str
+    topic: str
+    config: str
+    keyed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Job `job` carries the partition up to `end` (the next offset after it); the rest as in Origin."""
 
     job: str
     end: int
     cluster: str
     topic: str
     config: str
+
+    @classmethod
+    def of(cls, job: str, end: int, origin: Origin) -> Intent:
+        """Return the intent of a partition of a topic with this origin."""
+        return cls(job, end, origin.cluster, origin.topic, origin.config)
 
     def text(self) -> str:
         """Return the metadata of the committed offset."""
@@ -70,18 +85,17 @@ def parse(metadata: str) -> Intent | None:
     return Intent(**found)
 
 
-def objection(found: Intent, expected: Intent, offset: int) -> str | None:
-    """Return why `found`, which stands at the committed `offset`, must not be acted on, or None.
-
-    `expected` holds what cluster, topic and configuration are now; its job and end do not count.
-    """
+def objection(found: Intent, origin: Origin, offset: int) -> str | None:
+    """Return why `found`, which stands at the committed `offset`, must not be acted on, or None."""
     if found.end < offset:
         return f"its intent ends at {found.end}, before the committed offset {offset}"
-    for name, what in (("cluster", "Kafka cluster"), ("topic", "topic of the same name")):
-        before, now = getattr(found, name), getattr(expected, name)
+    for before, now, what in (
+        (found.cluster, origin.cluster, "Kafka cluster"),
+        (found.topic, origin.topic, "topic of the same name"),
+    ):
         if before and now and before != now:
             return f"its intent belongs to another {what} ({before}, not {now})"
-    if found.config != expected.config:
+    if found.config != origin.config:
         return "its intent was written with another pool, table, keys or connection in the configuration"
     return None
 

@@ -1,4 +1,7 @@
-"""Owns sizes and durations as people write them. Never guesses: what is not clear is a ValueError with examples."""
+"""Owns sizes and durations as people write them. Never guesses.
+
+Invariant: what is not clear is a ValueError with examples.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _SECRET = "A value, or ${NAME} for the environment variable NAME."  # noqa: S105
 _FAULTS = "\b\n" + (fault_grammar or "").partition("\n\n")[2].partition("\n\nInvariant")[0].replace("\n\n", "\n\n\b\n")
 
 
-@click.command(epilog=f"Faults:\n\n{_FAULTS}")
+@click.command(epilog=f"Faults:\n\n{_FAULTS}", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=9010, show_default=True, help="0: any free one.")
 @click.option(

@@ -1,9 +1,10 @@
 """Owns the consumer: its group, the positions of its partitions, and what it has committed.
 
-Never decodes, and never decides what is safe to commit. No call waits for a broker: commits are sent, and known to be
+Never decodes, and never decides what is safe to commit. No commit waits for a broker: it is sent, and known to be
 taken once Kafka has said so, because a broker that hangs would hold a synchronous commit, and with it the group
 membership, for minutes. Invariant: every call to the client is made from one thread, which waits while the group is
-left; a position is the next offset to read, and exists only for partitions that are ours.
+left; one commit at most is on its way, so none overtakes another; a position is the next offset to read, and exists
+only for partitions that are ours.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
+from connector.core.intents import Committed
 from connector.core.messages import MessageBatch
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
@@ -33,7 +35,22 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-ASSIGN_SECONDS = 10.0  # the longest a new assignment waits for its committed offsets, which the coordinator has at hand
+ASSIGN_SECONDS = 5.0  # the longest a new assignment waits for its committed offsets, which the coordinator has at hand
+READ_BACK_SECONDS = 1.0  # the longest one try to ask for them again holds the loop
+NOTHING = Committed(-1)
+_SURELY_REFUSED = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.OFFSET_METADATA_TOO_LARGE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 CLOSE_SECONDS = 8.0  # the longest a group is left in good order; a broker that hangs would hold us up for minutes
 
 
@@ -54,8 +71,10 @@ class KafkaSource:
         }
         self._consumer = make(Consumer, consumer_properties(kafka) | callbacks)
         self._listener: Assignments | None = None
-        self._sent: dict[TopicPartition, int] = {}  # committed, or on the way
-        self._committed: dict[TopicPartition, int] = {}
+        self._sending: dict[TopicPartition, Committed] = {}  # what the commit on its way says
+        self._in_flight = False
+        self._unread: set[TopicPartition] = set()  # what is committed of them must be asked of Kafka
+        self.committed: dict[TopicPartition, Committed] = {}
         self._seeking: dict[TopicPartition, int] = {}  # what the client could not do yet
         self._paused: set[TopicPartition] = set()
         self.positions: dict[TopicPartition, int] = {}
@@ -79,6 +98,7 @@ class KafkaSource:
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         """Return what has come within `timeout` seconds, one batch a topic; raises SourceError."""
         self._seek()
+        self._read_back()
         by_topic, events = _sorted_out(self._consume(timeout))
         ends: dict[TopicPartition, int] = {}
         for event in events:
@@ -127,8 +147,7 @@ class KafkaSource:
         expected = self.positions.get(tp, start)
         if start < expected:
             # kept offsets of the topic as it was would hold back every commit of the topic as it is
-            self._sent.pop(tp, None)
-            self._committed.pop(tp, None)
+            self.committed.pop(tp, None)
             log.warning("fell back, the topic was made anew or cut", at=str(tp), expected=expected, found=start)
         elif start > expected and (first := self._first(tp)) > expected:
             hint = "raise retention.ms or retention.bytes of the topic"
@@ -180,46 +199,54 @@ class KafkaSource:
 
     # --- committing -------------------------------------------------------------------------------------------
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
-        """Send next offsets, those that moved; True once Kafka has said that it took all of them.
+    @property
+    def committing(self) -> bool:
+        """Whether a commit is on its way, or one failed in a way that does not tell what became of it."""
+        return self._in_flight or not self._unread.isdisjoint(self.assigned)
 
-        False: on the way, refused, or nobody is there. Offer them again; what is on the way is not sent twice.
-        """
-        ours = {tp: o for tp, o in offsets.items() if tp in self.assigned}
-        moved = {tp: o for tp, o in ours.items() if o > self._sent.get(tp, -1)}
-        if moved and self.away is None:  # the client would keep it, and send it when others may read the partition
-            self._send(moved)
-        return all(o <= self._committed.get(tp, -1) for tp, o in ours.items())
+    def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
+        """Send, in one request, what differs from what Kafka has; True once it has all of `wanted`."""
+        missing = {tp: c for tp, c in wanted.items() if tp in self.assigned and self._goes_on(tp, c)}
+        if missing and not self.committing and self.away is None:
+            self._send(missing)  # while brokers are away the client would keep it until others may own the partition
+        return not missing
 
-    def _send(self, offsets: Mapping[TopicPartition, int]) -> None:
-        request = [ClientPartition(tp.topic, tp.partition, o, metadata="") for tp, o in offsets.items()]
+    def _goes_on(self, tp: TopicPartition, wanted: Committed) -> bool:
+        known = self.committed.get(tp, NOTHING)
+        return wanted != known and wanted.offset >= known.offset
+
+    def _send(self, wanted: Mapping[TopicPartition, Committed]) -> None:
+        request = [ClientPartition(tp.topic, tp.partition, c.offset, metadata=c.metadata) for tp, c in wanted.items()]
         try:
             self._consumer.commit(offsets=request, asynchronous=True)
         except KafkaException as e:
-            self._refused(e.args[0], offsets)
+            self._refused(e.args[0], wanted)
         else:
-            self._sent.update(offsets)
+            self._in_flight, self._sending = True, dict(wanted)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
-        """Take in what Kafka says of one commit: it may take some partitions and refuse others.
-
-        `error` is the first of theirs, or stands for the whole request when none has one of its own.
-        """
-        whole = error if not any(p.error for p in partitions) else None
-        ours = [p for p in partitions if TopicPartition(p.topic, p.partition) in self.assigned]
-        taken = {TopicPartition(p.topic, p.partition): p.offset for p in ours if not (p.error or whole)}
-        refused = {TopicPartition(p.topic, p.partition): p.offset for p in ours if p.error or whole}
-        self._committed.update(taken)
+        """Take in what Kafka says of one commit; it may take some partitions and refuse others."""
+        sent, self._sending, self._in_flight = self._sending, {}, False
+        refused: list[TopicPartition] = []
+        for p in partitions:
+            tp = TopicPartition(p.topic, p.partition)
+            if tp not in sent or tp not in self.assigned:
+                continue
+            if (p.error or error) is None:
+                self.committed[tp] = sent[tp]
+            else:
+                refused.append(tp)
+                error = error or p.error
         if error is None:
             self._contact.reached()
         elif refused:
             self._refused(error, refused)
 
-    def _refused(self, error: KafkaError, offsets: Mapping[TopicPartition, int]) -> None:
-        """Forget that it was sent, so that it is sent again: a commit may be repeated, whatever became of the first."""
-        for tp in offsets:
-            self._sent.pop(tp, None)
-        log.warning("could not commit, trying again", partitions=len(offsets), code=error.name(), error=error.str())
+    def _refused(self, error: KafkaError, partitions: Collection[TopicPartition]) -> None:
+        """Offer it again, where Kafka has surely not taken it; else ask what it has: a timeout does not tell."""
+        if error.code() not in _SURELY_REFUSED:
+            self._unread.update(partitions)
+        log.warning("could not commit, trying again", partitions=len(partitions), code=error.name(), error=error.str())
         if error.fatal() or error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID):
             self._contact.on_error(error)
 
@@ -237,25 +264,57 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self.joined = True
         self._contact.reached()
-        known = self._read_committed(consumer, partitions)
-        for p in known:
-            tp = TopicPartition(p.topic, p.partition)
-            self.assigned.add(tp)
-            if p.offset >= 0:
-                self._sent[tp] = self._committed[tp] = self.positions[tp] = p.offset
-        consumer.incremental_assign(known)
-        if self._listener:
-            self._listener.assigned([TopicPartition(p.topic, p.partition) for p in known])
+        known = self._read_committed(partitions, ASSIGN_SECONDS)
+        consumer.incremental_assign(known or partitions)
+        if known or not partitions:
+            self._take(known)
+        else:
+            self._unread.update(TopicPartition(p.topic, p.partition) for p in partitions)
 
-    def _read_committed(self, consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition]:
-        """Return `partitions` with their committed offsets; where they cannot be had, the client asks again itself."""
+    def _read_committed(self, partitions: list[ClientPartition], seconds: float) -> list[ClientPartition]:
+        """Return `partitions` with what is committed of them; none when Kafka does not tell in time."""
         if not partitions:
             return []
         try:
-            return consumer.committed(partitions, timeout=ASSIGN_SECONDS)
+            return self._consumer.committed(partitions, timeout=seconds)
         except KafkaException as e:
-            log.warning("could not read committed offsets, going on", code=e.args[0].name(), error=e.args[0].str())
-            return partitions
+            log.warning("could not read committed offsets, asking again", code=e.args[0].name(), error=e.args[0].str())
+            return []
+
+    def _take(self, known: list[ClientPartition]) -> None:
+        """Own partitions of which it is known what is committed; those under an intent must not flow."""
+        committed = {
+            TopicPartition(p.topic, p.partition): Committed(max(-1, p.offset), p.metadata or "") for p in known
+        }
+        self.assigned.update(committed)
+        for tp, found in committed.items():
+            if found.offset >= 0:
+                self.committed[tp] = found
+                self.positions[tp] = found.offset
+        if self._listener and (held := self._listener.assigned(committed)):
+            self._hold(set(held) & committed.keys())
+
+    def _hold(self, partitions: set[TopicPartition]) -> None:
+        if partitions:
+            self._consumer.pause([ClientPartition(*tp) for tp in partitions])
+            self._paused |= partitions
+
+    def _read_back(self) -> None:
+        """Ask for what is committed where it is not known: at an assignment, or after a commit without an answer."""
+        if not self._unread or self.away is not None:
+            return
+        known = self._read_committed([ClientPartition(*tp) for tp in self._unread], READ_BACK_SECONDS)
+        if not known:
+            return
+        self._unread.clear()
+        fresh = [p for p in known if TopicPartition(p.topic, p.partition) not in self.assigned]
+        for p in known:
+            if p not in fresh:
+                self.committed[TopicPartition(p.topic, p.partition)] = Committed(max(-1, p.offset), p.metadata or "")
+        self._take(fresh)
+        self.seek(
+            {tp: self.positions[tp] for p in fresh if (tp := TopicPartition(p.topic, p.partition)) in self.positions}
+        )
 
     def _on_revoke(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
@@ -274,9 +333,12 @@ class KafkaSource:
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self.assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
-        for known in (self.positions, self._sent, self._committed, self._seeking):
-            for tp in partitions:
-                known.pop(tp, None)
+        self._unread.difference_update(partitions)
+        for tp in partitions:
+            self.positions.pop(tp, None)
+            self.committed.pop(tp, None)
+            self._sending.pop(tp, None)
+            self._seeking.pop(tp, None)
 
 
 def _sorted_out(found: list[Message]) -> tuple[dict[str, list[messages.Message]], list[Message]]:

@@ -20,6 +20,7 @@ from connector.celonis.client import DataPushClient
 from connector.celonis.pusher import JobPusher, Pace
 from connector.core.columns import Column, ColumnType, TableSchema
 from connector.core.flush import Trigger
+from connector.core.jobs import Seen, Unseen
 from connector.core.loads import Chunk, Done, Doubtful, Load, Prepared, Target, Throttled
 from connector.emulator import Emulator, EmulatorSettings
 
@@ -108,7 +109,7 @@ class Bench:
         """Wait for the next receipt."""
         end, tick = time.monotonic() + WAIT, threading.Event()
         while time.monotonic() < end:
-            self._waiting += self.pusher.finished()
+            self._waiting += (r for r in self.pusher.finished() if not isinstance(r, Seen | Unseen))
             if self._waiting:
                 self.trace.append(self._waiting.pop(0))
                 return self.trace[-1]

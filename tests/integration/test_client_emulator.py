@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from connector.celonis.client import DataPushClient
-from connector.celonis.jobs import ColumnParsing, CsvParsing, JobSpec, Status
+from connector.celonis.jobs import ColumnParsing, CsvParsing, JobSpec
 from connector.celonis.schemas import schemas_of
 from connector.config import Celonis
 from connector.core.columns import Column, ColumnType, TableSchema
+from connector.core.jobs import Status
 from connector.emulator import Emulator, EmulatorSettings, OAuthClient
 from connector.errors import CelonisError, CelonisRefused, CelonisThrottled, CelonisUnauthorized, CelonisUnreachable
 

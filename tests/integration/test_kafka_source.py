@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from structlog.testing import capture_logs
 
+from connector.core.intents import Committed
 from connector.core.messages import reject
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
@@ -94,7 +95,7 @@ def test_messages_that_retention_took_are_named(kafka: KafkaBroker, new_reader: 
     kafka.produce(topic, *[b"x"] * 100)
     first = new_reader(topic)
     first.until_at(tp, 100)
-    first.until(lambda: first.source.commit({tp: 20}))
+    first.until(lambda: first.source.commit({tp: Committed(20)}))
     first.source.close()
     at = ClientPartition(topic, 0, 50)
     kafka.admin.delete_records([at])[at].result(30)
@@ -114,7 +115,9 @@ def test_a_committed_offset_beyond_the_end_is_left_behind_and_commits_go_on(
     kafka.produce(topic, *[b"x"] * 5)
     first = new_reader(topic)
     first.until_at(tp, 5)
-    first.until(lambda: first.source.commit({tp: 100}))  # as after messages were cut off, or offsets were copied
+    first.until(
+        lambda: first.source.commit({tp: Committed(100)})
+    )  # as after messages were cut off, or offsets were copied
     first.source.close()
     second = new_reader(topic)
     with capture_logs() as logs:
@@ -150,7 +153,7 @@ def test_a_second_member_takes_over_where_the_first_committed_while_it_gave_part
     first = new_reader(topic)
     first.until(lambda: sum(first.source.positions.values()) == 40)
     first.source.pause([TopicPartition(topic, p) for p in range(4)])
-    first.listener.on_revoked = lambda tps: first.source.commit(dict.fromkeys(tps, 7))
+    first.listener.on_revoked = lambda tps: first.source.commit(dict.fromkeys(tps, Committed(7)))
     second = new_reader(topic)
     second.until(lambda: first.poll() or len(second.source.assigned) == 2)
     second.until(lambda: first.poll() or len(second.offsets) == 2)
@@ -173,7 +176,7 @@ def test_a_member_that_was_evicted_cannot_commit_and_is_told_that_it_lost(
     heir = new_reader(topic)
     heir.until_at(tp, 10)
     heir.commit()
-    stalled.source.commit({tp: 3})
+    stalled.source.commit({tp: Committed(3)})
     stalled.until(lambda: "lost" in stalled.listener.names() or "revoked" in stalled.listener.names())
     assert tp not in stalled.source.positions
     assert kafka.committed(heir.source._kafka.group, topic) == 10
@@ -228,9 +231,9 @@ def test_a_commit_may_be_taken_for_one_partition_and_refused_for_another(
     reader.until_at(gone, 10)
     kafka.admin.delete_topics([goes])[goes].result(30)
     wait_for(lambda: goes not in kafka.admin.list_topics(timeout=5).topics)
-    assert not reader.source.commit({kept: 5, gone: 5})
-    reader.until(lambda: reader.source.commit({kept: 5}))
-    assert gone not in reader.source._committed
+    assert not reader.source.commit({kept: Committed(5), gone: Committed(5)})
+    reader.until(lambda: reader.source.commit({kept: Committed(5)}))
+    assert gone not in reader.source.committed
     assert kafka.committed(reader.source._kafka.group, stays) == 5
 
 
@@ -245,7 +248,7 @@ def test_a_broker_that_hangs_holds_up_neither_poll_nor_commit_nor_the_way_out(
     kafka.freeze()
     try:
         started = time.monotonic()
-        assert not reader.source.commit({tp: 5})
+        assert not reader.source.commit({tp: Committed(5)})
         reader.source.seek({tp: 5})
         reader.source.pause([tp])
         reader.poll(0.1)
@@ -267,7 +270,7 @@ def test_a_broker_that_loses_power_is_waited_for_and_nothing_is_lost_or_doubled(
     kafka.kill()
     reader.until(lambda: reader.source.away and "refused" in reader.source.away)
     started = time.monotonic()
-    assert not reader.source.commit({tp: 10})
+    assert not reader.source.commit({tp: Committed(10)})
     reader.poll(0.2)
     assert time.monotonic() - started < 1
     kafka.start()

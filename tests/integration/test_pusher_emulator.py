@@ -12,9 +12,9 @@ import pytest
 
 from connector.celonis.auth import OAuthClientCredentials
 from connector.celonis.client import DataPushClient
-from connector.celonis.jobs import Status
 from connector.celonis.pusher import JobPusher
 from connector.config import OAuth
+from connector.core.jobs import Status
 from connector.core.loads import Broken, Chunk, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
 from connector.errors import CelonisError, SpoolDamaged, SpoolFull
 from tests.integration.pushing import CHUNKS, IDS, POOL, QUICK, ROWS, WAIT, Bench, load_of
@@ -22,8 +22,6 @@ from tests.integration.pushing import CHUNKS, IDS, POOL, QUICK, ROWS, WAIT, Benc
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from connector.core.loads import Receipt
 
     GoOn = Callable[[], httpx.Response]
 
@@ -427,14 +425,9 @@ def test_each_of_many_loads_ends_in_exactly_one_receipt(tmp_path: Path) -> None:
         loads = [load_of("id", load_id=f"load-{i}") for i in range(12)]
         for load in loads:
             bench.pusher.prepare(load)
-        receipts: list[Receipt] = []
-        tick = threading.Event()
-        while len(receipts) < len(loads):
-            receipts += bench.pusher.finished()
-            tick.wait(0.002)
+        receipts = [bench.settled() for _ in loads]
         assert {type(r) for r in receipts} == {Prepared}
         assert sorted(r.load.id for r in receipts) == sorted(load.id for load in loads)
-        tick.wait(0.05)
         assert bench.pusher.finished() == []
 
 

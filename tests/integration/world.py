@@ -10,7 +10,7 @@ import io
 import json
 import uuid
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import fastavro
 from confluent_kafka import Producer
@@ -140,7 +140,8 @@ class World:
 
 
 def _reject(message: Message) -> tuple[str, str, int, bytes | None]:
-    headers = {name: value for name, value in message.headers() or () if isinstance(value, bytes)}
+    pairs = cast("list[tuple[str, bytes]]", message.headers())
+    headers = dict(pairs)
     value = message.value()
     assert value is None or isinstance(value, bytes)
     reason = headers["__connect.errors.exception.class.name"].decode()

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from connector.celonis.auth import KeyAuth
-from connector.celonis.jobs import ColumnParsing, CsvParsing, Job, JobSpec, Status, UploadedChunk
+from connector.celonis.jobs import ColumnParsing, CsvParsing, Job, JobSpec, UploadedChunk
+from connector.core.jobs import Status
 from connector.errors import CelonisUnreachable, Reaction
 from tests.unit.celonis.wire import POOL, TEAM, Wire, answered, job
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from connector.celonis.jobs import Job, Status
+from connector.celonis.jobs import Job
 from connector.celonis.schemas import PlatformTables, schemas_of
 from connector.core.columns import Column, ColumnType, TableSchema
+from connector.core.jobs import Status
 from connector.errors import CelonisUnauthorized, TablesUnavailable
 from tests.unit.celonis.wire import Wire, answered, job
 

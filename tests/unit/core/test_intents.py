@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.intents import MAX_METADATA, Intent, UnreadableIntent, fingerprint, objection, parse
+from connector.core.intents import MAX_METADATA, Intent, Origin, UnreadableIntent, fingerprint, objection, parse
 
-INTENT = Intent(
-    "6fa473a4-4bfb-4ded-bd6d-42b0e2605e70", 1 << 60, "MkU3OEVBNTcwNTJENDM2Qk", "u0TjyrzGRLSEVO-gmLRDNQ", "a" * 12
-)
+ORIGIN = Origin("MkU3OEVBNTcwNTJENDM2Qk", "u0TjyrzGRLSEVO-gmLRDNQ", "a" * 12, keyed=True)
+INTENT = Intent.of("6fa473a4-4bfb-4ded-bd6d-42b0e2605e70", 1 << 60, ORIGIN)
 TEXT = json.loads(INTENT.text())
 
 
@@ -66,7 +65,7 @@ def test_what_is_no_intent_is_refused_with_the_reason(metadata: str, reason: str
 def test_an_intent_is_acted_on_only_where_it_was_made(
     change: dict[str, str], offset: int, expected: str | None
 ) -> None:
-    found = objection(replace(INTENT, **change), INTENT, offset)  # type: ignore[arg-type]
+    found = objection(replace(INTENT, **change), ORIGIN, offset)  # type: ignore[arg-type]
     assert (found is None) is (expected is None)
     assert (expected or "") in (found or "")
 

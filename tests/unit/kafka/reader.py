@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connector.config import Kafka
+from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
 from connector.kafka.source import KafkaSource
 from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from connector.core.messages import MessageBatch
 
@@ -28,15 +29,16 @@ class Listener:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, list[TopicPartition]]] = []
-        self.on_assigned: Callable[[Collection[TopicPartition]], object] = len
+        self.on_assigned: Callable[[Mapping[TopicPartition, Committed]], object] = len
         self.on_revoked: Callable[[Collection[TopicPartition]], object] = len
 
     def names(self) -> list[str]:
         return [name for name, partitions in self.events if partitions]
 
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        self.events.append(("assigned", sorted(partitions)))
-        self.on_assigned(partitions)
+    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
+        self.events.append(("assigned", sorted(committed)))
+        self.on_assigned(committed)
+        return [tp for tp, known in committed.items() if known.metadata]
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         self.events.append(("revoked", sorted(partitions)))
@@ -80,4 +82,8 @@ class Reader:
 
     def commit(self) -> None:
         """Commit all positions, and poll until Kafka has them."""
-        self.until(lambda: self.source.commit(self.source.positions))
+        self.until(lambda: self.source.commit(self.at_positions()))
+
+    def at_positions(self) -> dict[TopicPartition, Committed]:
+        """Return the commit of all positions."""
+        return {tp: Committed(position) for tp, position in self.source.positions.items()}

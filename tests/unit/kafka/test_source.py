@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
+from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
 from connector.errors import ConfigError
 from connector.kafka.embedded import EmbeddedCluster
@@ -108,8 +109,8 @@ def test_a_commit_is_true_once_kafka_has_it_and_the_next_start_goes_on_there(
 ) -> None:
     produce(cluster, 10)
     reader.until_at(TP, 10)
-    assert not reader.source.commit({TP: 6})
-    reader.until(lambda: reader.source.commit({TP: 6}))
+    assert not reader.source.commit({TP: Committed(6)})
+    reader.until(lambda: reader.source.commit({TP: Committed(6)}))
     reader.source.close()
     again = Reader(settings(cluster.bootstrap), "orders")
     again.until_at(TP, 10)
@@ -119,26 +120,26 @@ def test_a_commit_is_true_once_kafka_has_it_and_the_next_start_goes_on_there(
 
 def test_a_commit_of_what_is_not_ours_is_left_out(reader: Reader) -> None:
     reader.until_at(TP, 0)
-    assert reader.source.commit({TopicPartition("other", 0): 5})
+    assert reader.source.commit({TopicPartition("other", 0): Committed(5)})
 
 
 def test_a_commit_that_was_refused_is_sent_again(cluster: EmbeddedCluster, reader: Reader) -> None:
     produce(cluster, 10)
     reader.until_at(TP, 10)
     cluster.fail(8, 28)  # OffsetCommit: INVALID_COMMIT_OFFSET_SIZE
-    assert not reader.source.commit({TP: 6})
-    reader.until(lambda: not reader.source._sent)
-    reader.until(lambda: reader.source.commit({TP: 6}))
+    assert not reader.source.commit({TP: Committed(6)})
+    reader.until(lambda: not reader.source.committing)
+    reader.until(lambda: reader.source.commit({TP: Committed(6)}))
 
 
 def test_offsets_are_committed_on_the_way_out(cluster: EmbeddedCluster, reader: Reader) -> None:
     produce(cluster, 10)
     reader.until_at(TP, 10)
-    reader.listener.on_revoked = lambda _: reader.source.commit(reader.source.positions)
+    reader.listener.on_revoked = lambda _: reader.source.commit(reader.at_positions())
     reader.source.close()
     again = Reader(settings(cluster.bootstrap, start="latest"), "orders")
     again.until_at(TP, 10)
-    assert again.source._committed[TP] == 10
+    assert again.source.committed[TP] == Committed(10)
     again.source.close()
 
 
@@ -148,10 +149,10 @@ def test_an_outage_says_why_and_heals_by_itself(cluster: EmbeddedCluster, reader
     cluster.down()
     reader.until(lambda: reader.source.away)
     assert reader.source.away
-    assert not reader.source.commit({TP: 10})
+    assert not reader.source.commit({TP: Committed(10)})
     cluster.up()
     reader.until(lambda: reader.source.away is None)
-    reader.until(lambda: reader.source.commit({TP: 10}))
+    reader.until(lambda: reader.source.commit({TP: Committed(10)}))
     assert reader.offsets[TP] == list(range(10))
 
 

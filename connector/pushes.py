@@ -1,0 +1,260 @@
+"""Owns the pushes on their way: what each receipt means, who may execute next, and the intents that decide it.
+
+Never reads messages and never commits by itself: `notes` says what is to stand with the offsets. Invariant: a job is
+executed only while its intents stand in Kafka for all its partitions, so whoever reads them later finds the one job
+that carries them; a job whose intents may stand is never dropped unless it surely had no effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connector.core.intents import Committed, Intent
+from connector.core.jobs import Seen, Status, Unseen
+from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
+from connector.errors import CelonisUnauthorized, ConnectorError
+from connector.sink import FAILURES_BEFORE_HALT, Push, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from connector.core.budget import HourWindow
+    from connector.core.intents import Origin
+    from connector.core.loads import Receipt
+    from connector.core.offsets import OffsetRange, TopicPartition
+    from connector.ports import DeadLetters, Now, Observer, Pusher, Source, Spool
+    from connector.recovery import OpenJob, Recovery
+    from connector.sink import TableSink
+
+log = structlog.get_logger()
+
+THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the window's business
+
+
+class Pushes:
+    """All loads in flight and all jobs found; `forget_records` is told when a table's records must be read again."""
+
+    def __init__(
+        self,
+        *,
+        sinks: Mapping[str, TableSink],
+        source: Source,
+        spool: Spool,
+        pusher: Pusher,
+        dead_letters: DeadLetters,
+        observer: Observer,
+        recovery: Recovery,
+        window: HourWindow,
+        origin_of: Callable[[str], Origin],
+        forget_records: Callable[[TableSink, Iterable[OffsetRange]], None],
+        executing: int,
+    ) -> None:
+        self._sinks, self._source, self._spool, self._pusher = sinks, source, spool, pusher
+        self._dead_letters, self._observer, self._recovery = dead_letters, observer, recovery
+        self._origin_of, self._forget_records = origin_of, forget_records
+        self._executing = executing
+        self.window = window
+        self.urgent = False  # something is decided or done: commit at the next occasion
+        self._last_jobs: dict[str, str] = {}  # by table
+        self._done_jobs: list[str] = []  # not needed once the offsets are committed
+
+    def notes(self) -> dict[TopicPartition, Committed | None]:
+        """Return what must stand in Kafka for partitions of decided pushes; None: leave it as it is."""
+        notes: dict[TopicPartition, Committed | None] = {}
+        for sink in self._sinks.values():
+            if sink.halted:
+                notes.update(dict.fromkeys((tp for tp in self._source.assigned if tp.topic in sink.topics), None))
+            if sink.push:
+                frozen = sink.push.stage is Stage.DECIDING and sink.push.lost
+                notes.update({tp: None if frozen else note for tp, note in sink.push.kept_notes.items()})
+        return notes
+
+    def start(self, sink: TableSink, push: Push) -> None:
+        """Take in a load that was just sealed."""
+        self._spool.keep(push.load)
+        sink.push = push
+        self._pusher.prepare(push.load)
+
+    def unneeded(self) -> list[str]:
+        """Return, once, the jobs that nobody asks for any more, now that the offsets are committed."""
+        jobs, self._done_jobs = self._done_jobs, []
+        return jobs
+
+    # --- what a receipt means ---------------------------------------------------------------------------------
+
+    def settle(self, receipt: Receipt | Seen | Unseen, now: Now) -> None:
+        """Take in how a push or a found job went on.
+
+        Raises:
+            CelonisUnauthorized: the credentials are not accepted.
+        """
+        if isinstance(receipt, Unseen):
+            self._unseen(receipt, now)
+        elif isinstance(receipt, Seen):
+            self._seen(receipt)
+        else:
+            self._observer.settled(receipt)
+            self._settle(self._sinks[receipt.load.target.table], receipt, now)
+
+    def _settle(self, sink: TableSink, receipt: Receipt, now: Now) -> None:
+        push = sink.push
+        if push is None:
+            raise ConnectorError(f"a receipt came for table {sink.table}, which has no load in flight")
+        match receipt:
+            case Prepared():
+                push.stage, push.prepared = Stage.PREPARED, receipt
+            case Empty():
+                self._release(sink, push)
+            case Done():
+                self._done(sink, push, receipt)
+            case Throttled():
+                if receipt.exhausted:
+                    self.window = self.window.close(now.utc, receipt.wait)
+                push.wait(now.mono + (receipt.wait or THROTTLED_SECONDS), receipt.prepared)
+            case Unreadable():
+                self._forget_records(sink, sink.held)
+                self._release(sink, push)
+            case Doubtful():
+                push.wait(now.mono + receipt.wait, receipt.prepared)
+            case JobFailed():
+                self._failed(sink, push, receipt, now)
+            case Broken():
+                self._broken(sink, push, receipt)
+
+    def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
+        self._spool.remember(sink.table, receipt.load.schema)
+        if not push.lost:  # else others may still ask for this job
+            if previous := self._last_jobs.get(sink.table):
+                self._done_jobs.append(previous)
+            self._last_jobs[sink.table] = receipt.job_id  # which remembers the table's columns
+        self._release(sink, push)
+        self.urgent = True
+
+    def _failed(self, sink: TableSink, push: Push, receipt: JobFailed, now: Now) -> None:
+        push.failures += 1
+        if push.failures >= FAILURES_BEFORE_HALT:
+            reason = f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}"
+            self._halt(sink, push, f"{reason} (mend the data or the table in Celonis, then restart)")
+        else:
+            push.notes = {}  # the job had no effect: another one may carry these ranges
+            push.wait(now.mono, None)
+
+    def _broken(self, sink: TableSink, push: Push, receipt: Broken) -> None:
+        if receipt.fatal:
+            raise CelonisUnauthorized(receipt.error, hint=receipt.hint)
+        self._halt(sink, push, f"{receipt.error} ({receipt.hint})")
+
+    def _release(self, sink: TableSink, push: Push) -> None:
+        self._spool.release(push.load)
+        sink.push = None
+
+    def _halt(self, sink: TableSink, push: Push, reason: str) -> None:
+        """Stop one table: forget its records, stand again before the first of them, and read nothing more."""
+        self._forget_records(sink, sink.held)
+        self._release(sink, push)
+        sink.halted = reason
+        self._observer.halted(sink.table, reason)
+
+    def _seen(self, seen: Seen) -> None:
+        outcome = self._recovery.settle(seen)
+        if outcome:
+            self._source.seek(dict(outcome.offsets))
+            self.urgent = True
+
+    def _unseen(self, unseen: Unseen, now: Now) -> None:
+        if unseen.fatal:
+            raise CelonisUnauthorized(unseen.detail)
+        if unseen.exhausted:
+            self.window = self.window.close(now.utc, unseen.wait)
+        log.warning("waiting for a job that was found", job=unseen.job_id, detail=unseen.detail)
+        self._recovery.postpone(unseen, now.mono + (unseen.wait or THROTTLED_SECONDS))
+
+    # --- who goes on ------------------------------------------------------------------------------------------
+
+    def move(self, now: Now) -> None:
+        """Move everything on that may move: jobs that were found first, then loads, the oldest first."""
+        pushing = [(s, s.push) for s in self._sinks.values() if s.push]
+        free = self._executing - sum(p.executing for _, p in pushing) - self._recovery.executing
+        for job in self._recovery.due(now.mono):
+            free -= self._move_job(job, free, now)
+        for sink, push in sorted(pushing, key=lambda pair: pair[1].load.opened_at):
+            if push.stage is Stage.WAITING and push.retry_at <= now.mono:
+                self._go_on(push)
+            if push.stage is Stage.PREPARED and self._decide(push, free, now):
+                free -= 1
+            if push.stage is Stage.DECIDING:
+                self._look_at_intents(sink, push)
+            if push.stage is Stage.DECIDED:
+                self._apply(sink, push, now)
+
+    def _move_job(self, job: OpenJob, free: int, now: Now) -> int:
+        """Return how many executes this took: 1 or 0."""
+        if job.status is None:
+            job.asked = True
+            self._pusher.ask(job.job_id)
+            return 0
+        if job.status is Status.NEW:
+            if free <= 0 or not self.window.left(now.utc):
+                return 0
+            self.window = self.window.take(now.utc)
+        job.asked = True
+        self._pusher.resume(job.job_id)
+        return 1
+
+    def _go_on(self, push: Push) -> None:
+        if push.prepared:
+            push.stage = Stage.DECIDED if push.notes else Stage.PREPARED
+        else:
+            push.start_over()
+            self._pusher.prepare(push.load)
+
+    def _decide(self, push: Push, free: int, now: Now) -> bool:
+        """Ask that the intents be committed, if it is this push's turn; all partitions must still be what they were."""
+        if push.prepared is None:
+            return False
+        if push.lost:
+            self._pusher.forget(push.prepared.job_id)
+            push.start_over()
+            self._pusher.prepare(push.load)
+            return False
+        if free <= 0 or not self.window.left(now.utc) or self._has_open_rejects(push):
+            return False
+        job = push.prepared.job_id
+        push.notes = {
+            r.tp: Committed(r.start, Intent.of(job, r.end, self._origin_of(r.topic)).text()) for r in push.load.ranges
+        }
+        push.stage, self.urgent = Stage.DECIDING, True
+        return True
+
+    def _has_open_rejects(self, push: Push) -> bool:
+        """Whether the dead letters below the load's end are not all acknowledged, which its end would commit."""
+        ends = {r.tp: r.end for r in push.load.ranges}
+        return any(r.start < ends.get(r.tp, 0) for r in self._dead_letters.held)
+
+    def _look_at_intents(self, sink: TableSink, push: Push) -> None:
+        """See whether the intents stand. They were sent in one request, so Kafka has taken all of them or none."""
+        kept = push.kept_notes
+        stand = [tp for tp, note in kept.items() if self._source.committed.get(tp) == note]
+        if kept and len(stand) == len(kept):
+            push.stage = Stage.DECIDED
+        elif push.lost and not self._source.committing:
+            self._undecided(sink, push)
+
+    def _undecided(self, sink: TableSink, push: Push) -> None:
+        """The group moved while the intents were on their way, and Kafka did not take them."""
+        if push.kept_notes and push.prepared:
+            self._pusher.forget(push.prepared.job_id)
+            push.start_over()
+            self._pusher.prepare(push.load)
+        else:
+            self._release(sink, push)  # nothing of it is ours; the job stays, in case its intents arrived after all
+
+    def _apply(self, sink: TableSink, push: Push, now: Now) -> None:
+        if not push.kept_notes:
+            self._release(sink, push)  # whoever has the partitions now finds the intents and rolls the job forward
+        elif push.prepared and self.window.left(now.utc):
+            self.window = self.window.take(now.utc)
+            push.stage = Stage.APPLYING
+            self._pusher.apply(push.prepared)
