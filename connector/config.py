@@ -7,6 +7,7 @@ and consistent; an unknown key is a problem, not a surprise.
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -62,8 +63,10 @@ class Kafka(Model):
     """Bootstrap servers, `host:port` separated by commas."""
     group: str = Field("kafka-celonis", min_length=1)
     """Consumer group; its committed offsets are the only memory of what is done."""
-    start: Literal["earliest", "latest"] = "earliest"
-    """Where a group without committed offsets begins."""
+    start: str = "earliest"
+    """Where a partition without committed offset begins: `earliest`, `latest`, or a time such as 2026-01-31T00:00Z."""
+    on_data_loss: Literal["halt", "earliest", "latest"] = "halt"
+    """When the messages to read are gone (retention, a topic made anew): hold the partition, or go on from there."""
     instance_id: str | None = None
     """Static membership: a name that is stable over restarts and unique in the group."""
     dead_letter_topic: str | None = "kafka-celonis.dead-letters"
@@ -78,6 +81,28 @@ class Kafka(Model):
     @field_serializer("properties")
     def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
         return {k: MASK if is_secret_property(k) else v for k, v in value.items()}
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start_is_known(cls, value: object) -> str:
+        if isinstance(value, date):  # YAML reads a bare 2026-01-31 as one
+            return value.isoformat()
+        if not isinstance(value, str):
+            raise ValueError("expected earliest, latest, or a time such as 2026-01-31T00:00Z")  # noqa: TRY004 - pydantic's
+        if value not in ("earliest", "latest"):
+            try:
+                datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError("expected earliest, latest, or a time such as 2026-01-31T00:00Z") from None
+        return value
+
+    @property
+    def start_milliseconds(self) -> int | None:
+        """The time of `start` in milliseconds since the epoch (UTC where it names no zone), or None."""
+        if self.start in ("earliest", "latest"):
+            return None
+        at = datetime.fromisoformat(self.start)
+        return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
     @field_validator("properties")
     @classmethod

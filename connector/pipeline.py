@@ -225,7 +225,7 @@ class Pipeline:
         topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
         topics |= dict.fromkeys(self.unroutable, "halted")
         by_topic = {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}
-        return by_topic | self.recovery.held
+        return by_topic | dict.fromkeys(self._source.gone, "data_loss") | self.recovery.held
 
     # --- 6 commit, and who owns what --------------------------------------------------------------------------
 

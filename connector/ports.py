@@ -41,6 +41,11 @@ class Source(Protocol):
         """The partitions that are ours."""
         ...
 
+    @property
+    def gone(self) -> Mapping[TopicPartition, str]:
+        """The partitions that stand still because the messages they were to read are gone, and why."""
+        ...
+
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         """Return what has come within `timeout` seconds, one batch a topic; positions move past it.
 

@@ -72,6 +72,7 @@ class FakeSource:
         self.paused: set[TopicPartition] = set()
         self.committed: dict[TopicPartition, Committed] = {}
         self.commits: list[dict[TopicPartition, Committed]] = []
+        self.gone: dict[TopicPartition, str] = {}
         self.accepts_commits = True
         self.committing = False
         self.timeouts: list[float] = []

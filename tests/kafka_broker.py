@@ -246,12 +246,16 @@ class KafkaBroker:
         wait_for(lambda: len(self.admin.list_topics(topic, timeout=5).topics[topic].partitions) == partitions)
         return topic
 
-    def produce(self, topic: str, *values: bytes | None, partition: int = 0) -> None:
+    def produce(self, topic: str, *values: bytes | None, partition: int = 0, timestamp: int = 0) -> None:
         """Send messages to one partition, and wait until the broker has them."""
         failed: list[Any] = []
         for value in values:
             self._producer.produce(
-                topic, value, partition=partition, on_delivery=lambda e, _: failed.append(e) if e else None
+                topic,
+                value,
+                partition=partition,
+                timestamp=timestamp,
+                on_delivery=lambda e, _: failed.append(e) if e else None,
             )
         assert self._producer.flush(30) == 0
         assert not failed, failed

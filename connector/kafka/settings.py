@@ -39,7 +39,7 @@ def consumer_properties(kafka: Kafka) -> Properties:
         "enable.partition.eof": True,  # moves the position past markers and aborted transactions
         "isolation.level": "read_committed",
         "partition.assignment.strategy": "cooperative-sticky",
-        "auto.offset.reset": kafka.start,
+        "auto.offset.reset": "error",  # connector.kafka.starts decides
         "statistics.interval.ms": 5000,  # looked at while the brokers are away only
         "logger": _LIBRARY_LOG,
     }

@@ -1,10 +1,9 @@
-"""Owns the consumer: its group, the positions of its partitions, and what it has committed.
+"""Owns the consumer: its group, the positions of its partitions, and who is told when they come and go.
 
-Never decodes, and never decides what is safe to commit. No commit waits for a broker: it is sent, and known to be
-taken once Kafka has said so, because a broker that hangs would hold a synchronous commit, and with it the group
-membership, for minutes. Invariant: every call to the client is made from one thread, which waits while the group is
-left; one commit at most is on its way, so none overtakes another; a position is the next offset to read, and exists
-only for partitions that are ours.
+Never decodes, and never decides what is safe to commit. Nothing here waits for a broker longer than seconds, since a
+broker that hangs would hold the group membership too. Invariant: every call to the client is made from one thread,
+which waits while the group is left; a position is the next offset to read, and exists only for partitions that are
+ours.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ import threading
 from typing import TYPE_CHECKING, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
-from connector.core.intents import Committed
 from connector.core.messages import MessageBatch
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
+from connector.kafka.commits import Commits
 from connector.kafka.contact import Contact
 from connector.kafka.settings import consumer_properties, make
+from connector.kafka.starts import Starts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,26 +31,12 @@ if TYPE_CHECKING:
     from connector.config import Kafka
     from connector.core import messages
     from connector.core.assignments import Assignments
-    from connector.core.offsets import OffsetRange
+    from connector.core.intents import Committed
 
 log = structlog.get_logger()
 
 ASSIGN_SECONDS = 5.0  # the longest a new assignment waits for its committed offsets, which the coordinator has at hand
 READ_BACK_SECONDS = 1.0  # the longest one try to ask for them again holds the loop
-NOTHING = Committed(-1)
-_SURELY_REFUSED = {
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.OFFSET_METADATA_TOO_LARGE,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-}
 CLOSE_SECONDS = 8.0  # the longest a group is left in good order; a broker that hangs would hold us up for minutes
 
 
@@ -64,17 +50,16 @@ class KafkaSource:
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
         self._contact = Contact(kafka.brokers)
+        self._commits, self._starts = Commits(self._contact), Starts(kafka)
         callbacks = {
             "error_cb": self._contact.on_error,
             "stats_cb": self._contact.on_statistics,
-            "on_commit": self._on_commit,
+            "on_commit": self._commits.on_commit,
         }
         self._consumer = make(Consumer, consumer_properties(kafka) | callbacks)
+        self._commits.consumer = self._starts.consumer = self._consumer
         self._listener: Assignments | None = None
-        self._sending: dict[TopicPartition, Committed] = {}  # what the commit on its way says
-        self._in_flight = False
-        self._unread: set[TopicPartition] = set()  # what is committed of them must be asked of Kafka
-        self.committed: dict[TopicPartition, Committed] = {}
+        self._unread: set[TopicPartition] = set()  # given to us, and not known yet what is committed of them
         self._seeking: dict[TopicPartition, int] = {}  # what the client could not do yet
         self._paused: set[TopicPartition] = set()
         self.positions: dict[TopicPartition, int] = {}
@@ -85,6 +70,16 @@ class KafkaSource:
     def away(self) -> str | None:
         """Why no broker can be reached, as far as the client knows."""
         return self._contact.away
+
+    @property
+    def gone(self) -> Mapping[TopicPartition, str]:
+        """The partitions that stand still because what they were to read is gone, and why."""
+        return self._starts.gone
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """The messages of each topic that were gone before they were read."""
+        return self._starts.lost
 
     def subscribe(self, topics: Sequence[str], listener: Assignments) -> None:
         """Join the group, reading `topics` (names, or regular expressions that begin with `^`)."""
@@ -100,19 +95,46 @@ class KafkaSource:
         self._seek()
         self._read_back()
         by_topic, events = _sorted_out(self._consume(timeout))
-        ends: dict[TopicPartition, int] = {}
-        for event in events:
-            error = event.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                ends[TopicPartition(event.topic() or "", event.partition() or 0)] = event.offset() or 0
-            elif error is not None:
-                self._contact.on_error(error, event.topic())
-        self._contact.insist()
+        ends = self._take_events(events)
         if by_topic or ends:
             self._contact.reached()
         batches = [self._ours(MessageBatch.of(topic, found)) for topic, found in by_topic.items()]
-        self._move([r for batch in batches for r in batch.ranges], ends)
+        moved = {r.tp: r.end for batch in batches for r in batch.ranges}
+        for tp, end in ends.items():  # of markers and aborted transactions nothing else tells
+            if tp in self.assigned and tp not in self._seeking:
+                moved[tp] = max(end, moved.get(tp, end))
+        self.positions.update(moved)
         return [batch for batch in batches if batch.messages]
+
+    def _take_events(self, events: list[Message]) -> dict[TopicPartition, int]:
+        """Return the ends of partitions that were reached; raises what is final."""
+        ends: dict[TopicPartition, int] = {}
+        for event in events:
+            error, tp = event.error(), TopicPartition(event.topic() or "", event.partition() or 0)
+            if error is None:
+                continue
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                ends[tp] = event.offset() or 0
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+                self._lose(tp, event.offset() or 0)
+            else:
+                self._contact.on_error(error, event.topic())
+        self._contact.insist()
+        return ends
+
+    def _lose(self, tp: TopicPartition, offset: int) -> None:
+        """Go on after messages that are gone, or hold the partition, as kafka.on_data_loss says."""
+        if tp not in self.assigned:
+            return
+        go_on = self._starts.after_loss(tp, self.positions.get(tp, offset))
+        if go_on is None:
+            return
+        self._consumer.incremental_unassign([ClientPartition(*tp)])  # the client does not seek after this error
+        self._consumer.incremental_assign([ClientPartition(*tp, go_on)])
+        self._seeking.pop(tp, None)
+        self._paused.discard(tp)
+        self.positions[tp] = go_on
+        self._commits.known.pop(tp, None)  # offsets of the topic as it was would hold back every commit
 
     def _consume(self, timeout: float) -> list[Message]:
         try:
@@ -130,35 +152,6 @@ class KafkaSource:
             return batch
         kept = [m for m in batch.messages if TopicPartition(batch.topic, m.partition() or 0) in wanted]
         return MessageBatch.of(batch.topic, kept)
-
-    def _move(self, ranges: Sequence[OffsetRange], ends: Mapping[TopicPartition, int]) -> None:
-        """Move the positions past what was read, and past what nobody reads: markers and aborted transactions.
-
-        The end of a partition comes after its messages, or before them when more were written meanwhile.
-        """
-        moved = {r.tp: r.end for r in ranges}
-        for r in ranges:
-            self._step(r.tp, r.start, r.end)
-        for tp, end in ends.items():
-            if tp in self.assigned and tp not in self._seeking and end > moved.get(tp, -1):
-                self._step(tp, moved.get(tp, end), end)
-
-    def _step(self, tp: TopicPartition, start: int, end: int) -> None:
-        expected = self.positions.get(tp, start)
-        if start < expected:
-            # kept offsets of the topic as it was would hold back every commit of the topic as it is
-            self.committed.pop(tp, None)
-            log.warning("fell back, the topic was made anew or cut", at=str(tp), expected=expected, found=start)
-        elif start > expected and (first := self._first(tp)) > expected:
-            hint = "raise retention.ms or retention.bytes of the topic"
-            log.error(
-                "lost messages, deleted before they were read", at=str(tp), expected=expected, first=first, hint=hint
-            )
-        self.positions[tp] = end
-
-    def _first(self, tp: TopicPartition) -> int:
-        low, _ = self._consumer.get_watermark_offsets(ClientPartition(*tp), cached=True)
-        return int(low)
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions again from these offsets."""
@@ -200,55 +193,18 @@ class KafkaSource:
     # --- committing -------------------------------------------------------------------------------------------
 
     @property
+    def committed(self) -> Mapping[TopicPartition, Committed]:
+        """What Kafka surely has of each partition that is ours."""
+        return self._commits.known
+
+    @property
     def committing(self) -> bool:
         """Whether a commit is on its way, or one failed in a way that does not tell what became of it."""
-        return self._in_flight or not self._unread.isdisjoint(self.assigned)
+        return self._commits.busy
 
     def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
         """Send, in one request, what differs from what Kafka has; True once it has all of `wanted`."""
-        missing = {tp: c for tp, c in wanted.items() if tp in self.assigned and self._goes_on(tp, c)}
-        if missing and not self.committing and self.away is None:
-            self._send(missing)  # while brokers are away the client would keep it until others may own the partition
-        return not missing
-
-    def _goes_on(self, tp: TopicPartition, wanted: Committed) -> bool:
-        known = self.committed.get(tp, NOTHING)
-        return wanted != known and wanted.offset >= known.offset
-
-    def _send(self, wanted: Mapping[TopicPartition, Committed]) -> None:
-        request = [ClientPartition(tp.topic, tp.partition, c.offset, metadata=c.metadata) for tp, c in wanted.items()]
-        try:
-            self._consumer.commit(offsets=request, asynchronous=True)
-        except KafkaException as e:
-            self._refused(e.args[0], wanted)
-        else:
-            self._in_flight, self._sending = True, dict(wanted)
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[ClientPartition]) -> None:
-        """Take in what Kafka says of one commit; it may take some partitions and refuse others."""
-        sent, self._sending, self._in_flight = self._sending, {}, False
-        refused: list[TopicPartition] = []
-        for p in partitions:
-            tp = TopicPartition(p.topic, p.partition)
-            if tp not in sent or tp not in self.assigned:
-                continue
-            if (p.error or error) is None:
-                self.committed[tp] = sent[tp]
-            else:
-                refused.append(tp)
-                error = error or p.error
-        if error is None:
-            self._contact.reached()
-        elif refused:
-            self._refused(error, refused)
-
-    def _refused(self, error: KafkaError, partitions: Collection[TopicPartition]) -> None:
-        """Offer it again, where Kafka has surely not taken it; else ask what it has: a timeout does not tell."""
-        if error.code() not in _SURELY_REFUSED:
-            self._unread.update(partitions)
-        log.warning("could not commit, trying again", partitions=len(partitions), code=error.name(), error=error.str())
-        if error.fatal() or error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID):
-            self._contact.on_error(error)
+        return self._commits.offer({tp: c for tp, c in wanted.items() if tp in self.assigned})
 
     def close(self) -> None:
         """Leave the group within CLOSE_SECONDS; partitions are revoked, and what was committed is sent, on the way."""
@@ -264,57 +220,45 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self.joined = True
         self._contact.reached()
-        known = self._read_committed(partitions, ASSIGN_SECONDS)
-        consumer.incremental_assign(known or partitions)
-        if known or not partitions:
-            self._take(known)
-        else:
-            self._unread.update(TopicPartition(p.topic, p.partition) for p in partitions)
+        tps = [TopicPartition(p.topic, p.partition) for p in partitions]
+        known = self._commits.read(tps, ASSIGN_SECONDS)
+        if known or not tps:
+            starts = self._starts.of(known)
+            consumer.incremental_assign(starts)
+            self._take(known, starts)
+        else:  # it is given to us all the same; nothing of it is read before its note is
+            consumer.incremental_assign([ClientPartition(*tp, OFFSET_BEGINNING) for tp in tps])
+            self._hold(tps)
+            self._unread.update(tps)
 
-    def _read_committed(self, partitions: list[ClientPartition], seconds: float) -> list[ClientPartition]:
-        """Return `partitions` with what is committed of them; none when Kafka does not tell in time."""
-        if not partitions:
-            return []
-        try:
-            return self._consumer.committed(partitions, timeout=seconds)
-        except KafkaException as e:
-            log.warning("could not read committed offsets, asking again", code=e.args[0].name(), error=e.args[0].str())
-            return []
-
-    def _take(self, known: list[ClientPartition]) -> None:
+    def _take(self, committed: Mapping[TopicPartition, Committed], starts: list[ClientPartition]) -> None:
         """Own partitions of which it is known what is committed; those under an intent must not flow."""
-        committed = {
-            TopicPartition(p.topic, p.partition): Committed(max(-1, p.offset), p.metadata or "") for p in known
-        }
         self.assigned.update(committed)
-        for tp, found in committed.items():
-            if found.offset >= 0:
-                self.committed[tp] = found
-                self.positions[tp] = found.offset
-        if self._listener and (held := self._listener.assigned(committed)):
-            self._hold(set(held) & committed.keys())
+        self._commits.learn(committed)
+        self.positions.update({TopicPartition(p.topic, p.partition): p.offset for p in starts if p.offset >= 0})
+        if self._listener:
+            self._hold(self._listener.assigned(committed))
 
-    def _hold(self, partitions: set[TopicPartition]) -> None:
-        if partitions:
-            self._consumer.pause([ClientPartition(*tp) for tp in partitions])
-            self._paused |= partitions
+    def _hold(self, partitions: Collection[TopicPartition]) -> None:
+        if fresh := set(partitions) - self._paused:
+            self._consumer.pause([ClientPartition(*tp) for tp in fresh])
+            self._paused |= fresh
 
     def _read_back(self) -> None:
         """Ask for what is committed where it is not known: at an assignment, or after a commit without an answer."""
-        if not self._unread or self.away is not None:
+        unknown = self._unread | self._commits.unsure
+        if not unknown or self.away is not None:
             return
-        known = self._read_committed([ClientPartition(*tp) for tp in self._unread], READ_BACK_SECONDS)
-        if not known:
-            return
-        self._unread.clear()
-        fresh = [p for p in known if TopicPartition(p.topic, p.partition) not in self.assigned]
-        for p in known:
-            if p not in fresh:
-                self.committed[TopicPartition(p.topic, p.partition)] = Committed(max(-1, p.offset), p.metadata or "")
-        self._take(fresh)
-        self.seek(
-            {tp: self.positions[tp] for p in fresh if (tp := TopicPartition(p.topic, p.partition)) in self.positions}
-        )
+        found = self._commits.read(unknown, READ_BACK_SECONDS)
+        self._commits.learn({tp: c for tp, c in found.items() if tp not in self._unread})
+        fresh = {tp: c for tp, c in found.items() if tp in self._unread}
+        if fresh:
+            self._unread.clear()
+            starts = self._starts.of(fresh)
+            self._consumer.incremental_unassign(starts)
+            self._consumer.incremental_assign(starts)
+            self._paused.difference_update(fresh)
+            self._take(fresh, starts)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
@@ -331,14 +275,13 @@ class KafkaSource:
         consumer.incremental_unassign(partitions)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
-        self.assigned.difference_update(partitions)
-        self._paused.difference_update(partitions)
-        self._unread.difference_update(partitions)
-        for tp in partitions:
-            self.positions.pop(tp, None)
-            self.committed.pop(tp, None)
-            self._sending.pop(tp, None)
-            self._seeking.pop(tp, None)
+        for owned in (self.assigned, self._paused, self._unread):
+            owned.difference_update(partitions)
+        for known in (self.positions, self._seeking):
+            for tp in partitions:
+                known.pop(tp, None)
+        self._commits.forget(partitions)
+        self._starts.forget(partitions)
 
 
 def _sorted_out(found: list[Message]) -> tuple[dict[str, list[messages.Message]], list[Message]]:

@@ -84,61 +84,99 @@ def test_data_and_the_end_behind_it_in_one_poll_leave_the_position_at_the_end(
     tp = TopicPartition(topic, 0)
     transaction(kafka, topic, *[b"a"] * 10, commit=True)
     reader = new_reader(topic)
-    reader.until(lambda: reader.source.assigned)
-    reader.until(lambda: reader.poll(2.0))  # consume() waits for its whole timeout, so both are in it
+    wait_for(lambda: reader.poll(2.0))  # consume() waits for its whole timeout, so both are in it
     assert reader.source.positions[tp] == 11
 
 
-def test_messages_that_retention_took_are_named(kafka: KafkaBroker, new_reader: NewReader) -> None:
+def _with_a_gap(kafka: KafkaBroker, new_reader: NewReader, committed: int = 20) -> TopicPartition:
+    """Return a partition of offsets 50 to 99, of which the group has committed `committed`."""
     topic = kafka.create_topic()
     tp = TopicPartition(topic, 0)
     kafka.produce(topic, *[b"x"] * 100)
     first = new_reader(topic)
     first.until_at(tp, 100)
-    first.until(lambda: first.source.commit({tp: Committed(20)}))
+    first.until(lambda: first.source.commit({tp: Committed(committed)}))
     first.source.close()
     at = ClientPartition(topic, 0, 50)
     kafka.admin.delete_records([at])[at].result(30)
-    second = new_reader(topic)
+    return tp
+
+
+def test_messages_that_retention_took_hold_the_partition_and_are_counted(
+    kafka: KafkaBroker, new_reader: NewReader
+) -> None:
+    tp = _with_a_gap(kafka, new_reader)
+    second = new_reader(tp.topic)
+    second.until(lambda: second.source.gone)
+    assert second.source.gone == {tp: "messages 20 to 49 were deleted before they were read"}
+    assert second.source.lost == {tp.topic: 30}
+    second.polls(5)
+    assert (second.offsets, second.source.positions) == ({}, {tp: 20})
+
+
+@pytest.mark.parametrize(("policy", "first", "lost"), [("earliest", 50, 30), ("latest", 100, 80)])
+def test_by_setting_it_goes_on_after_the_gap_and_says_how_large_it_was(
+    kafka: KafkaBroker, new_reader: NewReader, policy: str, first: int, lost: int
+) -> None:
+    tp = _with_a_gap(kafka, new_reader)
+    second = new_reader(tp.topic, on_data_loss=policy)
     with capture_logs() as logs:
         second.until_at(tp, 100)
-    assert second.offsets[tp] == list(range(50, 100))
+    kafka.produce(tp.topic, b"y")
+    second.until_at(tp, 101)
+    assert second.offsets[tp] == list(range(first, 101))
     (line,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert (line["at"], line["expected"], line["first"]) == (f"{topic}[0]", 20, 50)
+    assert (line["at"], line["lost"], line["offset"]) == (f"{tp.topic}[0]", lost, first)
+    second.commit()
+    assert kafka.committed(second.source._kafka.group, tp.topic) == 101
 
 
-def test_a_committed_offset_beyond_the_end_is_left_behind_and_commits_go_on(
+def test_a_committed_offset_beyond_the_end_holds_the_partition_and_by_setting_commits_go_on(
     kafka: KafkaBroker, new_reader: NewReader
+) -> None:
+    tp = _with_a_gap(kafka, new_reader, committed=700)  # as after messages were cut off, or offsets were copied
+    holds = new_reader(tp.topic)
+    holds.until(lambda: holds.source.gone)
+    assert "700 is beyond the end, 100: the topic was made anew" in holds.source.gone[tp]
+    holds.source.close()
+    goes_on = new_reader(tp.topic, on_data_loss="earliest")
+    goes_on.until_at(tp, 100)
+    goes_on.commit()
+    assert goes_on.offsets[tp] == list(range(50, 100))
+    assert kafka.committed(goes_on.source._kafka.group, tp.topic) == 100
+
+
+def test_messages_deleted_while_they_are_waited_for_are_a_gap_too(kafka: KafkaBroker, new_reader: NewReader) -> None:
+    topic = kafka.create_topic()
+    tp = TopicPartition(topic, 0)
+    kafka.produce(topic, *[b"x"] * 10)
+    reader = new_reader(topic, on_data_loss="earliest")
+    reader.until_at(tp, 10)
+    reader.source.pause([tp])
+    kafka.produce(topic, *[b"y"] * 10)
+    at = ClientPartition(topic, 0, 15)
+    kafka.admin.delete_records([at])[at].result(30)
+    reader.source.pause([])
+    reader.until_at(tp, 20)
+    assert reader.offsets[tp] == [*range(10), *range(15, 20)]
+    assert reader.source.lost == {topic: 5}
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"), [("earliest", [0, 1, 2]), ("latest", [2]), ("2020-01-01T00:00:00Z", [1, 2])]
+)
+def test_a_group_begins_where_it_is_told(
+    kafka: KafkaBroker, new_reader: NewReader, start: str, expected: list[int]
 ) -> None:
     topic = kafka.create_topic()
     tp = TopicPartition(topic, 0)
-    kafka.produce(topic, *[b"x"] * 5)
-    first = new_reader(topic)
-    first.until_at(tp, 5)
-    first.until(
-        lambda: first.source.commit({tp: Committed(100)})
-    )  # as after messages were cut off, or offsets were copied
-    first.source.close()
-    second = new_reader(topic)
-    with capture_logs() as logs:
-        second.until_at(tp, 5)
-    second.commit()
-    assert second.offsets[tp] == list(range(5))
-    assert kafka.committed(second.source._kafka.group, topic) == 5
-    assert [entry["expected"] for entry in logs if "fell back" in entry["event"]] == [100]
-
-
-@pytest.mark.parametrize(("start", "seen"), [("earliest", [b"old", b"new"]), ("latest", [b"new"])])
-def test_a_group_without_offsets_begins_where_the_setting_says(
-    kafka: KafkaBroker, new_reader: NewReader, start: str, seen: list[bytes]
-) -> None:
-    topic = kafka.create_topic()
-    kafka.produce(topic, b"old")
+    kafka.produce(topic, b"long ago", timestamp=1_000_000_000_000)
+    kafka.produce(topic, b"lately")
     reader = new_reader(topic, start=start)
-    reader.until_at(TopicPartition(topic, 0), 1)
+    reader.until_at(tp, 2)
     kafka.produce(topic, b"new")
-    reader.until_at(TopicPartition(topic, 0), 2)
-    assert reader.values == seen
+    reader.until_at(tp, 3)
+    assert reader.offsets[tp] == expected
 
 
 # --- who owns what ----------------------------------------------------------------------------------------------
