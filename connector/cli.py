@@ -29,7 +29,7 @@ EXIT_CODES = {
     0: "done; after SIGTERM: drained, or what was left is read again at the next start",
     EXIT_UNEXPECTED: "an unexpected error, with its stack in the log",
     EXIT_USAGE: "the command line or the configuration cannot be used",
-    EXIT_CHECK: "`check` found something that fails",
+    EXIT_CHECK: "`check` found something that fails, `status` something that stands still",
     EXIT_KAFKA: "Kafka refuses for good: no authorization, a fenced instance",
     EXIT_CELONIS: "Celonis refuses for good: credentials, permission",
     EXIT_OTHER: "any other error that stops the service",
@@ -132,6 +132,34 @@ def check(path: Path) -> None:
         if result.fix:
             click.echo(f"      {result.fix}")
     sys.exit(EXIT_CHECK if failed else 0)
+
+
+@main.command()
+@config_option
+def intents(path: Path) -> None:
+    """List the group's open intents: partitions that a job carries, and the state of the job."""
+    from connector.inspection import open_intents  # noqa: PLC0415 - as above
+
+    lines = [
+        f"{i.at}  {i.offset}..{'?' if i.end is None else i.end}  {f'job {i.job}: ' if i.job else ''}{i.state}"
+        for i in open_intents(_settings(path))
+    ]
+    click.echo("\n".join(lines) or "no open intents: every job that was executed is committed")
+
+
+@main.command()
+@config_option
+def status(path: Path) -> None:
+    """Tell what stands still in the service on this machine, why, and the way out."""
+    from connector.inspection import read_status  # noqa: PLC0415 - as above
+
+    found = read_status(_settings(path).observe)
+    troubles = found.pop("troubles")
+    for name, value in found.items():
+        click.echo(f"{name}: {value}")
+    for what, reason in troubles.items() if isinstance(troubles, dict) else ():
+        click.echo(f"{what}: {reason}")
+    sys.exit(EXIT_CHECK if troubles else 0)
 
 
 @main.command()

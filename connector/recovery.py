@@ -68,7 +68,7 @@ class Recovery:
                 self._wait_for(intent, tp)
 
     def _refuse(self, tp: TopicPartition, reason: str) -> None:
-        self.refused[tp] = reason
+        self.refused[tp] = f"{reason} ({_RESET})"
         log.error("held partition", at=str(tp), reason=reason, hint=_RESET)
 
     def _wait_for(self, intent: Intent, tp: TopicPartition) -> None:

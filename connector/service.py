@@ -25,6 +25,7 @@ from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
 from connector.kafka.identity import Identity
 from connector.kafka.registry import SchemaRegistry
 from connector.kafka.source import KafkaSource
+from connector.kafka.starts import DATA_LOSS_HINT
 from connector.observe.health import Health
 from connector.observe.metrics import Gauges, Metrics, TableGauges
 from connector.observe.server import ObserveServer
@@ -143,17 +144,29 @@ class Service:
             stopping=stopping,
             brokers_away=self._source.away,
             halted=tuple(s.table for s in sinks if s.halted),
+            troubles=self._troubles(),
         )
         self._metrics.show(
             Gauges(
                 tables=[_gauges(s, now) for s in sinks],
                 lag=self._source.lag(),
+                lost=self._source.lost,
                 paused=self._pipeline.held_back(now),
                 pushes_left=self._pipeline.pushes.window.left(now.utc),
                 spool_bytes=self._spool.used,
                 memory_bytes=self._spool.memory,
             )
         )
+
+    def _troubles(self) -> dict[str, str]:
+        """Return what waits for a person, by what it is, with the reason and the way out."""
+        pipeline = self._pipeline
+        return {
+            **{f"table {s.table}": s.halted for s in pipeline.sinks.values() if s.halted},
+            **{f"topic {topic}": reason for topic, reason in pipeline.unroutable.items()},
+            **{f"partition {tp}": reason for tp, reason in pipeline.recovery.refused.items()},
+            **{f"partition {tp}": f"{reason} ({DATA_LOSS_HINT})" for tp, reason in self._source.gone.items()},
+        }
 
 
 class TableSinks:

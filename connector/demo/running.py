@@ -100,6 +100,18 @@ class RunningConnector:
         """Wait for its end and return its exit code."""
         return self._running.wait(seconds)
 
+    def ask(self, *command: str) -> tuple[int, str]:
+        """Run another command of ours with the same configuration; return its exit code and output."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "connector", *command, "--config", str(self._config)],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=STOP_SECONDS,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def wait_until_ready(self) -> None:
         """Wait for its readiness; raises RuntimeError with its log when it does not come."""
         deadline = time.monotonic() + START_SECONDS

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 5.0
-_HINT = "set kafka.on_data_loss to earliest or latest and restart, or move the group's offset of the partition"
+DATA_LOSS_HINT = "set kafka.on_data_loss to earliest or latest and restart, or move the group's offset of the partition"
 
 
 class Starts:
@@ -65,7 +65,7 @@ class Starts:
             low, high = self.consumer.get_watermark_offsets(ClientPartition(*tp), timeout=_ANSWER_SECONDS)
         except KafkaException as e:
             self.gone[tp] = f"offset {wanted} is gone, and the broker does not say what is there: {e.args[0].str()}"
-            log.error("held partition", at=str(tp), reason=self.gone[tp], hint=_HINT)
+            log.error("held partition", at=str(tp), reason=self.gone[tp], hint=DATA_LOSS_HINT)
             return None
         return self._decide(tp, wanted, low, high)
 
@@ -80,7 +80,7 @@ class Starts:
         self.lost[tp.topic] += gap
         if self._on_loss == "halt":
             self.gone[tp] = reason
-            log.error("held partition", at=str(tp), reason=reason, lost=gap, hint=_HINT)
+            log.error("held partition", at=str(tp), reason=reason, lost=gap, hint=DATA_LOSS_HINT)
             return None
         log.error("lost messages, going on", at=str(tp), reason=reason, lost=gap, offset=where)
         return where

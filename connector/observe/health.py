@@ -6,10 +6,11 @@ ready means that the group has taken us in. A halted table changes neither.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 LONGEST_ROUND = 120.0  # seconds; a synchronous commit to a slow broker is the longest thing the loop does
 
@@ -22,6 +23,7 @@ class State(NamedTuple):
     stopping: bool = False
     brokers_away: str | None = None
     halted: tuple[str, ...] = ()
+    troubles: Mapping[str, str] = MappingProxyType({})
 
 
 class Health:
@@ -32,10 +34,16 @@ class Health:
         self._state = State(clock())
 
     def tell(
-        self, *, joined: bool, stopping: bool = False, brokers_away: str | None = None, halted: tuple[str, ...] = ()
+        self,
+        *,
+        joined: bool,
+        stopping: bool = False,
+        brokers_away: str | None = None,
+        halted: tuple[str, ...] = (),
+        troubles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Say, from the loop, that it came round, and how things stand."""
-        self._state = State(self._clock(), joined, stopping, brokers_away, halted)
+        """Say, from the loop, that it came round, and how things stand; `troubles` names what waits for a person."""
+        self._state = State(self._clock(), joined, stopping, brokers_away, halted, dict(troubles))
 
     def alive(self) -> tuple[bool, dict[str, object]]:
         """Return whether the loop turns, and since when it has not."""
@@ -52,3 +60,14 @@ class Health:
             "halted_tables": list(state.halted),
         }
         return state.joined and not state.stopping, details
+
+    def status(self) -> dict[str, object]:
+        """Return how things stand, with the reason and the way out of everything that waits for a person."""
+        state = self._state
+        return {
+            "joined": state.joined,
+            "stopping": state.stopping,
+            "brokers_away": state.brokers_away,
+            "seconds_since_last_round": round(self._clock() - state.beat, 1),
+            "troubles": dict(state.troubles),
+        }

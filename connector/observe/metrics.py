@@ -42,6 +42,7 @@ class Gauges(NamedTuple):
 
     tables: Iterable[TableGauges]
     lag: Mapping[TopicPartition, int]
+    lost: Mapping[str, int]
     paused: Mapping[TopicPartition, str]
     pushes_left: int
     spool_bytes: int
@@ -69,6 +70,7 @@ class Metrics:
         self._push_seconds = histogram("push_seconds", "From the flush's build to the job's end.", "table")
         self._load_age = histogram("load_age_seconds", "Age of a load's first record at its flush.", "table")
         self._lag = gauge("lag_messages", "Messages between position and end.", "topic", "partition")
+        self._lost = gauge("lost_messages", "Messages that were gone before they were read, since the start.", "topic")
         self._paused = gauge("paused_partitions", "Partitions held back, by reason.", "reason")
         self._records = gauge("buffered_records", "Records in the buffer.", "table")
         self._bytes = gauge("buffered_bytes", "Bytes in the buffer, memory and disk.", "table")
@@ -179,6 +181,8 @@ class Metrics:
             self._halted.labels(t.table).set(1 if t.halted else 0)
         _replace(self._lag, {(tp.topic, str(tp.partition)): messages for tp, messages in gauges.lag.items()})
         _replace(self._paused, {(reason,): n for reason, n in Counted(gauges.paused.values()).items()})
+        for topic, messages in gauges.lost.items():
+            self._lost.labels(topic).set(messages)
         self._left.set(gauges.pushes_left)
         self._spool.set(gauges.spool_bytes)
         self._memory.set(gauges.memory_bytes)

@@ -29,7 +29,7 @@ _STOP_SECONDS = 5.0
 
 
 class ObserveServer:
-    """Serves `/livez`, `/readyz` and `/metrics`. Raises ConfigError when the address cannot be had."""
+    """Serves `/livez`, `/readyz`, `/status` and `/metrics`. Raises ConfigError when the address cannot be had."""
 
     def __init__(self, settings: Observe, health: Health, registry: CollectorRegistry) -> None:
         self._socket = _bound(settings)
@@ -74,7 +74,11 @@ def _app(health: Health, registry: CollectorRegistry) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    async def status(_: Request) -> Response:
+        return JSONResponse(health.status())
+
+    paths = {"/livez": livez, "/readyz": readyz, "/metrics": metrics, "/status": status}
+    return Starlette(routes=[Route(path, answer) for path, answer in paths.items()])
 
 
 def _probe(ok: bool, details: dict[str, object]) -> Response:  # noqa: FBT001 - handed over from a pair

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import fastavro
 from confluent_kafka import Producer
 
+from connector.celonis.auth import KeyAuth
+from connector.celonis.client import DataPushClient
 from connector.demo.registry import RegistryServer
 from connector.demo.running import RunningConnector
 from connector.emulator import Emulator, EmulatorSettings
@@ -133,6 +135,11 @@ class World:
         names = [name for (name,) in self.emulator.query("SELECT lower(table_name) FROM duckdb_tables()")]
         there = [t for t in tables if t.lower() in names]
         return sum(self.emulator.query(f"SELECT count(*) FROM {t}")[0][0] for t in there)
+
+    def delete_job(self, job: str) -> None:
+        """Delete a job, as somebody else might."""
+        with DataPushClient(self.emulator.url, POOL, KeyAuth("AppKey", self.key)) as client:
+            client.delete_job(job)
 
     def rejects(self, count: int) -> list[tuple[str, str, int, bytes | None]]:
         """Return (reason, topic, offset, value) of the first `count` dead letters, sorted."""

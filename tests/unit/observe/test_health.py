@@ -44,3 +44,17 @@ def test_a_halted_table_and_brokers_that_are_away_are_told_and_change_nothing() 
     assert details["brokers_away"] == "all down"
     assert details["halted_tables"] == ["T"]
     assert health.alive()[0]
+
+
+def test_the_status_names_everything_that_waits_for_a_person() -> None:
+    now = [100.0]
+    health = Health(lambda: now[0])
+    health.tell(joined=True, troubles={"table T": "403 (grant the permission)"})
+    now[0] += 2
+    assert health.status() == {
+        "joined": True,
+        "stopping": False,
+        "brokers_away": None,
+        "seconds_since_last_round": 2.0,
+        "troubles": {"table T": "403 (grant the permission)"},
+    }

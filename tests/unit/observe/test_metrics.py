@@ -53,6 +53,7 @@ def gauges(**changes: Any) -> Gauges:
     nothing: dict[str, Any] = {
         "tables": (),
         "lag": {},
+        "lost": {},
         "paused": {},
         "pushes_left": 0,
         "spool_bytes": 0,
