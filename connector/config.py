@@ -254,6 +254,10 @@ class TableDefaults(Model):
     """How bytes become text."""
     long_strings: Literal["reject", "truncate"] = "reject"
     """What becomes of strings over 65,000 bytes."""
+    on_job_error: Literal["isolate", "halt"] = "isolate"
+    """When a job fails twice: search for the records it fails on, which are rejected, or halt the table."""
+    job_error_pushes: int = Field(40, ge=1)
+    """The most pushes that one such search may cost; a million records take about forty."""
 
 
 class Table(TableDefaults):

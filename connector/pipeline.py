@@ -17,6 +17,7 @@ from connector.core.flush import Trigger
 from connector.core.intents import Committed
 from connector.core.offsets import safe_offsets
 from connector.errors import ConfigError, SpoolFull, Unavailable
+from connector.isolation import head
 from connector.pushes import Pushes
 from connector.recovery import Recovery
 
@@ -136,12 +137,12 @@ class Pipeline:
 
     def _take_in(self, messages: MessageBatch, now: Now) -> None:
         try:
-            stalled = self._draining or self._stalled.get(messages.topic, 0.0) > now.mono
-            sink = None if stalled else self._sink(messages.topic)
-            if sink is None or sink.halted:
+            sink = None if self._stands(messages.topic, now) else self._sink(messages.topic)
+            if sink is None or sink.halted or sink.full_for_search:
                 self._source.seek(self._ours(messages.ranges))
                 return
-            decoded = sink.decoder.decode(messages)
+            messages = self._as_many_as_fit(sink, messages)
+            decoded = sink.isolation.without_condemned(messages, sink.decoder.decode(messages))
         except Unavailable as e:
             self._stalled[messages.topic] = now.mono + e.wait
             self._source.seek(self._ours(messages.ranges))
@@ -155,6 +156,18 @@ class Pipeline:
             return
         if decoded.rejects:
             self._dead_letters.send(decoded.rejects)
+
+    def _stands(self, topic: str, now: Now) -> bool:
+        return self._draining or self._stalled.get(topic, 0.0) > now.mono
+
+    def _as_many_as_fit(self, sink: TableSink, messages: MessageBatch) -> MessageBatch:
+        """Leave for later what the search for bad records does not want yet."""
+        room = sink.isolation.room(sink.buffer.fill.records)
+        if room is None:
+            return messages
+        fitting, rest = head(messages, room)
+        self._source.seek({tp: offset for tp, offset in rest.items() if tp in self._source.positions})
+        return fitting
 
     def _sink(self, topic: str) -> TableSink | None:
         if topic not in self._topics and topic not in self.unroutable:
@@ -222,6 +235,7 @@ class Pipeline:
             if holds:
                 return dict.fromkeys(assigned, reason)
         topics = {topic: "stalled" for topic, until in self._stalled.items() if until > now.mono}
+        topics |= {topic: "isolating" for topic, sink in self._topics.items() if sink.full_for_search}
         topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
         topics |= dict.fromkeys(self.unroutable, "halted")
         by_topic = {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}

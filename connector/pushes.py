@@ -124,6 +124,7 @@ class Pushes:
                 self._broken(sink, push, receipt)
 
     def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
+        sink.isolation.succeeded(receipt.load)
         self._spool.remember(sink.table, receipt.load.schema)
         if not push.lost:  # else others may still ask for this job
             if previous := self._last_jobs.get(sink.table):
@@ -133,13 +134,20 @@ class Pushes:
         self.urgent = True
 
     def _failed(self, sink: TableSink, push: Push, receipt: JobFailed, now: Now) -> None:
+        """Try once more as a new job; then search for the records that it fails on, or stop the table."""
         push.failures += 1
-        if push.failures >= FAILURES_BEFORE_HALT:
-            reason = f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}"
-            self._halt(sink, push, f"{reason} (mend the data or the table in Celonis, then restart)")
-        else:
-            push.notes = {}  # the job had no effect: another one may carry these ranges
+        push.notes = {}  # the job had no effect: another one may carry these ranges
+        if push.failures < FAILURES_BEFORE_HALT and sink.isolation.limit is None:
             push.wait(now.mono, None)
+            return
+        said = f"job {receipt.job_id} ended {receipt.status}: {'; '.join(receipt.logs)}"
+        if reason := sink.isolation.failed(push.load, said):
+            told = said if reason == said else f"{said}; {reason}"
+            self._halt(sink, push, f"{told} (mend the data or the table in Celonis, then restart)")
+            return
+        log.warning("searching for bad records", table=sink.table, records=sink.isolation.limit, job=receipt.job_id)
+        self._forget_records(sink, sink.held)
+        self._release(sink, push)
 
     def _broken(self, sink: TableSink, push: Push, receipt: Broken) -> None:
         if receipt.fatal:

@@ -21,6 +21,7 @@ from connector.core.flush import FlushPolicy
 from connector.core.intents import Origin, fingerprint
 from connector.core.loads import Target
 from connector.formats import effective_keys, make_decoder
+from connector.isolation import Isolation
 from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
 from connector.kafka.identity import Identity
 from connector.kafka.registry import SchemaRegistry
@@ -190,7 +191,8 @@ class TableSinks:
             target = Target(name, effective_keys(table))
             policy = FlushPolicy(table.flush.records, table.flush.bytes, table.flush.age)
             decoder = make_decoder(table, known, self._schemas)
-            self._sinks[name] = TableSink(target, decoder, self._spool.buffer(target), policy)
+            isolation = Isolation(table.job_error_pushes if table.on_job_error == "isolate" else 0)
+            self._sinks[name] = TableSink(target, decoder, self._spool.buffer(target), policy, isolation)
         return self._sinks[name]
 
 

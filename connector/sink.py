@@ -11,10 +11,13 @@ from enum import Enum, auto
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from connector.core.flush import Trigger
+from connector.isolation import Isolation
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from connector.core.flush import FlushPolicy, Trigger
+    from connector.core.flush import FlushPolicy
     from connector.core.intents import Committed
     from connector.core.loads import Load, Prepared, Target
     from connector.core.offsets import OffsetRange, TopicPartition
@@ -89,6 +92,7 @@ class TableSink:
     decoder: Decoder
     buffer: Buffer
     policy: FlushPolicy
+    isolation: Isolation = field(default_factory=lambda: Isolation(0))
     topics: set[str] = field(default_factory=set)
     push: Push | None = None
     halted: str | None = None
@@ -115,7 +119,15 @@ class TableSink:
 
     def due(self, now: float) -> Trigger | None:
         """Return the reason to flush now, or None; a table with a load in flight waits for its end."""
-        return None if self.push or self.halted else self.policy.due(self.buffer.fill, now)
+        if self.push or self.halted:
+            return None
+        fill = self.buffer.fill
+        return Trigger.ISOLATE if self.full_for_search else self.policy.due(fill, now)
+
+    @property
+    def full_for_search(self) -> bool:
+        """Whether the buffer holds all that the search for bad records lets the next load hold."""
+        return self.isolation.room(self.buffer.fill.records) == 0
 
     def wait(self, now: float) -> float:
         """Return the seconds until something falls due here."""
@@ -135,5 +147,6 @@ class TableSink:
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what the buffer holds of `partitions`, and note for the load in flight that they are gone."""
         self.buffer.drop(partitions)
+        self.isolation.drop(set(partitions))
         if self.push:
             self.push.lost.update(partitions)

@@ -18,6 +18,7 @@ class Trigger(StrEnum):
     AGE = "age"
     SPOOL = "spool"
     DRAIN = "drain"
+    ISOLATE = "isolate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from connector.core.intents import Origin
 from connector.core.loads import Target
 from connector.core.offsets import TopicPartition
 from connector.errors import ConfigError
+from connector.isolation import Isolation
 from connector.pipeline import Pipeline
 from connector.ports import Now
 from connector.sink import TableSink
@@ -39,10 +40,11 @@ class Bench:
         delete: bool = False,
         spool_bytes: int = 1 << 30,
         shared: bool = False,
+        isolate: int = 0,
     ) -> None:
         self.shared: TableSink | None = None
         self.keyed: set[str] = set()
-        self.shares = shared
+        self.shares, self.isolate = shared, isolate
         self.now = 1000.0
         self.source = FakeSource(log)
         self.pusher = FakePusher()
@@ -73,7 +75,7 @@ class Bench:
 
     def _sink(self, table: str) -> TableSink:
         target = Target(table, ())
-        return TableSink(target, IntegerDecoder(), self.spool.buffer(target), self.policy)
+        return TableSink(target, IntegerDecoder(), self.spool.buffer(target), self.policy, Isolation(self.isolate))
 
     def executing(self) -> Prepared:
         """Let the oldest preparation succeed and its job be executed."""

@@ -101,7 +101,7 @@ def test_the_example_says_which_environment_it_needs() -> None:
 
 def test_every_setting_of_the_models_stands_in_the_example_and_the_reverse() -> None:
     elsewhere = {  # shown in `defaults`, under `columns`, and like schema_registry.basic_auth
-        *("tables.decimals", "tables.binary", "tables.long_strings"),
+        *("tables.decimals", "tables.binary", "tables.long_strings", "tables.on_job_error", "tables.job_error_pushes"),
         *("tables.flush.records", "tables.flush.bytes"),
         *("celonis.proxy_auth.username", "celonis.proxy_auth.password"),
     }
