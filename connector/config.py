@@ -9,51 +9,26 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationInfo, field_serializer, field_validator, model_validator
 
-from connector.core.columns import MAX_LENGTH, ColumnType
+from connector.config_tables import TOPIC_IN_TARGET, ColumnSettings, Flush, Table, TableDefaults, merged
+from connector.config_types import GIB, Bytes, Key, Model, Seconds
 from connector.core.names import safe_name
-from connector.core.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+__all__ = [
+    "MASK", "MAX_CHUNK", "OWN_PROPERTIES", "Auth", "BasicAuth", "Celonis", "ColumnSettings", "Flush", "Kafka",
+    "Memory", "OAuth", "Observe", "SchemaRegistry", "Settings", "Spool", "Table", "TableDefaults",
+    "is_secret_property",
+]  # fmt: skip
 
 _UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
-
-def _in_a_header(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if not text or not (text.isascii() and text.isprintable()) or " " in text:
-        raise ValueError("a key is visible ASCII characters without spaces or line ends, and not empty")
-    return secret
-
-
-Key = Annotated[SecretStr, AfterValidator(_in_a_header)]
-Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
-Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str)]
-
-GIB = 1 << 30
 MAX_CHUNK = 1_000_000_000  # the platform's limit of one chunk, "1 GB at most"; ours is always under it
-_TOPIC_IN_TARGET = "{topic}"
-
-
-class Model(BaseModel):
-    """Frozen, closed: an unknown key is a problem, not a surprise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class Kafka(Model):
@@ -219,86 +194,6 @@ class Celonis(Model):
     """Certificates to trust instead of the system's."""
 
 
-class Flush(Model):
-    """A table is flushed when the first of these is reached."""
-
-    records: int = Field(1_000_000, ge=1)
-    """Records in the buffer."""
-    bytes: Bytes = Field(GIB, ge=1)
-    """Bytes in the buffer, in memory and on disk."""
-    age: Seconds = Field(60.0, gt=0)
-    """Seconds since the first record of the buffer."""
-
-
-class ColumnSettings(Model):
-    """What is known of one column beforehand."""
-
-    type: ColumnType | None = None
-    """Type of the column; without it the type is inferred."""
-    length: int | None = Field(None, ge=1, le=MAX_LENGTH)
-    """Length of a STRING from the start; it still grows with the data."""
-    exclude: bool = False
-    """Leave this column out."""
-
-
-class TableDefaults(Model):
-    """Settings that every table may have; `defaults` sets them for all."""
-
-    format: Literal["avro", "json"] | None = None
-    """How message values are encoded."""
-    flush: Flush = Flush()
-    """When the table is flushed."""
-    decimals: Literal["double", "string"] = "double"
-    """What becomes of decimals, which the platform does not know."""
-    binary: Literal["base64", "hex"] = "base64"
-    """How bytes become text."""
-    long_strings: Literal["reject", "truncate"] = "reject"
-    """What becomes of strings over 65,000 bytes."""
-    on_job_error: Literal["isolate", "halt"] = "isolate"
-    """When a job fails twice: search for the records it fails on, which are rejected, or halt the table."""
-    job_error_pushes: int = Field(40, ge=1)
-    """The most pushes that one such search may cost; a million records take about forty."""
-
-
-class Table(TableDefaults):
-    """Topics that go to one table, or to one each."""
-
-    format: Literal["avro", "json"]
-    """How message values are encoded."""
-    topics: list[str] = Field(min_length=1)
-    """Names, or regular expressions that begin with `^`."""
-    target: str = _TOPIC_IN_TARGET
-    """Name of the table; `{topic}` stands for the topic's name."""
-    keys: list[str] = []
-    """Columns whose values identify a row: the last record of a key wins. None: the Kafka coordinates are the key."""
-    append: bool = False
-    """Append without any key; a push that is repeated repeats its rows."""
-    columns: dict[str, ColumnSettings] = {}
-    """What is known of columns beforehand, by their final name."""
-
-    @field_validator("topics")
-    @classmethod
-    def _patterns_compile(cls, value: list[str]) -> list[str]:
-        for topic in value:
-            if topic.startswith("^"):
-                try:
-                    re.compile(topic)
-                except re.error as e:
-                    raise ValueError(f"{topic!r} is not a regular expression: {e}") from None
-        return value
-
-    @model_validator(mode="after")
-    def _keys_or_append(self) -> Self:
-        problems = []
-        if self.append and self.keys:
-            problems.append("append and keys exclude each other: remove one of them")
-        if excluded := sorted(k for k in self.keys if k in self.columns and self.columns[k].exclude):
-            problems.append(f"key columns cannot be excluded: {', '.join(excluded)}")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-
 class Spool(Model):
     """Chunks on local disk, on their way to the platform."""
 
@@ -360,7 +255,7 @@ class Settings(Model):
         defaults = data.get("defaults")
         if not isinstance(defaults, dict):
             return data
-        tables = [_merged(defaults, t) if isinstance(t, dict) else t for t in data["tables"]]
+        tables = [merged(defaults, t) if isinstance(t, dict) else t for t in data["tables"]]
         return {**data, "tables": tables}
 
     @field_validator("tables")
@@ -375,7 +270,7 @@ def _overlaps(tables: list[Table]) -> Iterator[str]:
     topics = [topic for table in tables for topic in table.topics]
     if twice := sorted({topic for topic in topics if topics.count(topic) > 1}):
         yield f"{', '.join(twice)}: a topic goes to one table: remove it from the others"
-    targets = [safe_name(t.target).lower() for t in tables if _TOPIC_IN_TARGET not in t.target]
+    targets = [safe_name(t.target).lower() for t in tables if TOPIC_IN_TARGET not in t.target]
     if twice := sorted({target for target in targets if targets.count(target) > 1}):
         yield f"{', '.join(twice)}: one entry fills a table: list all topics there, or set another target"
 
@@ -391,11 +286,3 @@ def _dead_letters_taken(tables: list[Table], info: ValidationInfo) -> Iterator[s
 def _registry_lacking(tables: list[Table], info: ValidationInfo) -> Iterator[str]:
     if info.data.get("schema_registry", "faulty") is None and any(t.format == "avro" for t in tables):
         yield "format avro needs a schema registry: add schema_registry.url"
-
-
-def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge by presence, one level deep: what a table sets itself stands, also 0 and null."""
-    result = {**defaults, **own}
-    if isinstance(defaults.get("flush"), dict) and isinstance(own.get("flush"), dict):
-        result["flush"] = {**defaults["flush"], **own["flush"]}
-    return result
