@@ -230,6 +230,7 @@ class Pipeline:
         for reason, holds in (
             ("draining", self._draining),
             ("budget", not self.pushes.window.left(now.utc)),
+            ("dead_letters", self._dead_letters.full),
             ("spool", self._disk_again_at > now.mono or self._spool.full()),
         ):
             if holds:

@@ -96,6 +96,11 @@ class DeadLetters(Protocol):
         """The ranges of rejects that are not acknowledged yet."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is held that consumption must pause."""
+        ...
+
     def send(self, rejects: Sequence[Reject]) -> None:
         """Hand rejects over; they are held until the dead-letter topic has acknowledged them."""
         ...
@@ -122,7 +127,7 @@ class Decoder(Protocol):
         ...
 
     def decode(self, messages: MessageBatch) -> Decoded:
-        """Return records in the Arrow schema of `self.schema`, and the rejects.
+        """Return records in the Arrow schema of `self.schema`, deletes in its key columns, and the rejects.
 
         Raises:
             Unavailable: nothing of these messages was taken in; offer them again later.
@@ -151,7 +156,7 @@ class Buffer(Protocol):
         ...
 
     def add(self, messages: MessageBatch, decoded: Decoded, schema: TableSchema, now: float) -> None:
-        """Take in the records of `messages`, which stand in `schema`; raises SpoolFull."""
+        """Take in the records and deletes of `messages`, which stand in `schema`; raises SpoolFull."""
         ...
 
     def spill(self) -> None:
@@ -209,7 +214,7 @@ class Observer(Protocol):
     """Who counts and writes down what happens; never fails and never waits."""
 
     def decoded(self, table: str, messages: MessageBatch, decoded: Decoded) -> None:
-        """Messages became records, rejects and tombstones."""
+        """Messages became records, deletes, rejects and ignored tombstones."""
         ...
 
     def stalled(self, topic: str, error: Unavailable) -> None:

@@ -165,6 +165,7 @@ class Service:
         return {
             **{f"table {s.table}": s.halted for s in pipeline.sinks.values() if s.halted},
             **{f"topic {topic}": reason for topic, reason in pipeline.unroutable.items()},
+            **{f"topic {topic}": reason for topic, reason in self._source.forbidden.items()},
             **{f"partition {tp}": reason for tp, reason in pipeline.recovery.refused.items()},
             **{f"partition {tp}": f"{reason} ({DATA_LOSS_HINT})" for tp, reason in self._source.gone.items()},
         }
@@ -188,7 +189,7 @@ class TableSinks:
         table, name = self._routes.route(topic)
         if name not in self._sinks:
             known = self._tables.columns(name).joined((self._spool.remembered(name) or TableSchema()).columns)
-            target = Target(name, effective_keys(table))
+            target = Target(name, effective_keys(table), table.order_by)
             policy = FlushPolicy(table.flush.records, table.flush.bytes, table.flush.age)
             decoder = make_decoder(table, known, self._schemas)
             isolation = Isolation(table.job_error_pushes if table.on_job_error == "isolate" else 0)

@@ -179,6 +179,7 @@ class FakeDeadLetters:
 
     def __init__(self) -> None:
         self.sent: list[Reject] = []
+        self.full = False
         self.held: list[OffsetRange] = []
 
     def send(self, rejects: Sequence[Reject]) -> None:

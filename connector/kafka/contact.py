@@ -16,7 +16,6 @@ from connector.errors import SourceError
 log = structlog.get_logger()
 
 _FINAL = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant READ and DESCRIBE on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant READ on the group, kafka.group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the cluster permission that the broker names",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password in kafka.properties",
@@ -25,11 +24,15 @@ _FINAL = {
     KafkaError.UNSUPPORTED_VERSION: "use a broker of version 2.4 or later",
 }
 _CONNECTION = {KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT, KafkaError._SSL}  # noqa: SLF001
+FORBIDDEN_HINT = "grant READ and DESCRIBE on the topic, then restart"
 _SSL_HINT = "check security.protocol and the ssl.* settings in kafka.properties"
 
 
 class Contact:
-    """What a client has heard of its brokers. `away` says why none can be reached, `failure` what is final."""
+    """What a client has heard of its brokers.
+
+    `away` says why none can be reached, `failure` what is final, `forbidden` by topic what we may not read.
+    """
 
     def __init__(self, brokers: str) -> None:
         self._brokers = brokers
@@ -37,6 +40,7 @@ class Contact:
         self._reason = ""
         self.away: str | None = None
         self.failure: SourceError | None = None
+        self.forbidden: dict[str, str] = {}
 
     def on_error(self, error: KafkaError, topic: str | None = None) -> None:
         """Take in what the client says; of what heals by itself only the beginning is written down."""
@@ -52,6 +56,8 @@ class Contact:
         elif code in _CONNECTION:
             self._reason = error.str()
             self.away = self.away and self._reason
+        elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            self._forbid(topic or "?", error)
         elif code == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning("found no such topic yet", topic=topic, error=error.str())
         else:
@@ -78,6 +84,12 @@ class Contact:
     def _refuse(self, error: KafkaError, topic: str | None, hint: str) -> None:
         about = f"topic {topic}" if topic else f"brokers {self._brokers}"
         self.failure = SourceError(f"Kafka refuses for good ({about}): {error.str()}", hint=hint)
+
+    def _forbid(self, topic: str, error: KafkaError) -> None:
+        """One topic that we may not read stops no other; it is asked for again with every look at the cluster."""
+        if topic not in self.forbidden:
+            log.error("may not read topic", topic=topic, error=error.str(), hint=FORBIDDEN_HINT)
+        self.forbidden[topic] = f"{error.str()} ({FORBIDDEN_HINT})"
 
     def _lose(self, error: KafkaError) -> None:
         if self.away is None:

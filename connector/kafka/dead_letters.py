@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+MOST_HELD = 10_000  # rejects; with their values at most MOST_BYTES: beyond, consumption waits for the topic
+MOST_BYTES = 64 << 20
 RETRY_SERVES = 50  # calls of `serve`, about five seconds, between a failed delivery and the next try
 _PROPERTIES = {
     "enable.idempotence": True,
@@ -51,6 +53,12 @@ class KafkaDeadLetters:
         self._waiting: deque[Reject] = deque()
         self._held: Counter[OffsetRange] = Counter()
         self._pause = 0
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the topic that consumption must pause."""
+        return len(self._held) >= MOST_HELD or self._bytes >= MOST_BYTES
 
     @property
     def held(self) -> Iterable[OffsetRange]:
@@ -61,6 +69,7 @@ class KafkaDeadLetters:
         """Hand rejects over; they are held until they are acknowledged."""
         self._waiting.extend(rejects)
         self._held.update(r.range for r in rejects)
+        self._bytes += sum(map(_size, rejects))
         self.serve()
 
     def serve(self) -> None:
@@ -83,6 +92,7 @@ class KafkaDeadLetters:
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what is held of partitions that are no longer ours; whoever reads them rejects them again."""
         self._waiting = deque(r for r in self._waiting if r.tp not in partitions)
+        self._bytes = sum(map(_size, self._waiting))  # what is on the way is bounded by the producer
         self._held = Counter({r: n for r, n in self._held.items() if r.tp not in partitions})
 
     def flush(self, timeout: float) -> bool:
@@ -114,7 +124,7 @@ class KafkaDeadLetters:
 
     def _settle(self, reject: Reject, error: KafkaError | None, *, with_value: bool) -> None:
         if error is None:
-            self._release(reject.range)
+            self._release(reject)
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and with_value:
             log.warning("sent reject without its value, which is too large", at=str(reject.range))
             self._produce(reject, with_value=False)
@@ -125,17 +135,24 @@ class KafkaDeadLetters:
                 log.warning("could not send reject, trying again", at=str(reject.range), error=error.str(), hint=hint)
             self._pause = RETRY_SERVES
 
-    def _release(self, held: OffsetRange) -> None:
-        if self._held[held] > 1:
-            self._held[held] -= 1
-        else:
-            del self._held[held]
+    def _release(self, reject: Reject) -> None:
+        if reject.range not in self._held:
+            return  # its partition went away meanwhile
+        self._bytes = max(0, self._bytes - _size(reject))
+        self._held[reject.range] -= 1
+        if not self._held[reject.range]:
+            del self._held[reject.range]
+
+
+def _size(reject: Reject) -> int:
+    return len(reject.message.value() or b"")
 
 
 class DiscardedRejects:
     """Where rejects go when there is no dead-letter topic: they are counted elsewhere, and gone."""
 
     held: Iterable[OffsetRange] = ()
+    full = False
 
     def send(self, rejects: Sequence[Reject]) -> None:
         """Write one line for the first of them."""

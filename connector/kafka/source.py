@@ -72,6 +72,11 @@ class KafkaSource:
         return self._contact.away
 
     @property
+    def forbidden(self) -> Mapping[str, str]:
+        """The topics that we may not read, and the way out."""
+        return self._contact.forbidden
+
+    @property
     def gone(self) -> Mapping[TopicPartition, str]:
         """The partitions that stand still because what they were to read is gone, and why."""
         return self._starts.gone

@@ -413,3 +413,13 @@ def test_a_table_of_two_topics_that_the_disk_did_not_keep_is_read_again_from_bot
     bench.step(5.1)
     bench.step()
     assert [(r.tp, r.start, r.end) for r in buffer.held] == [(A0, 0, 2), (B0, 0, 2)]
+
+
+def test_consumption_waits_while_the_dead_letter_topic_takes_nothing(make: Make) -> None:
+    bench = make({A0: [b"x"]})
+    bench.dead_letters.full = True
+    bench.step()
+    assert bench.source.paused == {A0}
+    bench.dead_letters.full = False
+    bench.step()
+    assert bench.source.paused == set()

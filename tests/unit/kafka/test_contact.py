@@ -6,6 +6,7 @@ import json
 
 import pytest
 from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
 
 from connector.errors import SourceError
 from connector.kafka.contact import Contact
@@ -41,7 +42,6 @@ def test_an_outage_ends_with_the_first_broker_that_is_connected_again() -> None:
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "READ and DESCRIBE on the topic"),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, "kafka.group"),
         (KafkaError._AUTHENTICATION, "sasl.password"),
         (KafkaError.FENCED_INSTANCE_ID, "kafka.instance_id"),
@@ -52,6 +52,16 @@ def test_what_is_final_names_what_to_mend(code: int, hint: str) -> None:
     contact.on_error(KafkaError(code), "orders")
     with pytest.raises(SourceError, match=hint):
         contact.insist()
+
+
+def test_a_topic_that_we_may_not_read_stops_no_other_and_is_told_once() -> None:
+    contact = Contact("b:1")
+    with capture_logs() as logs:
+        for _ in range(2):
+            contact.on_error(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), "orders")
+    contact.insist()
+    assert "grant READ and DESCRIBE on the topic" in contact.forbidden["orders"]
+    assert [(line["log_level"], line["topic"]) for line in logs] == [("error", "orders")]
 
 
 def test_a_broken_handshake_is_final_only_before_the_first_contact() -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from connector.core.messages import reject
 from connector.core.offsets import OffsetRange
 from connector.core.offsets import TopicPartition as Partition
-from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
+from connector.kafka.dead_letters import MOST_BYTES, MOST_HELD, DiscardedRejects, KafkaDeadLetters
 from connector.kafka.embedded import EmbeddedCluster
 from tests.fakes import message_batch
 from tests.kafka_broker import wait_for
@@ -89,6 +89,26 @@ def test_rejects_of_partitions_that_went_away_are_forgotten(cluster: EmbeddedClu
     assert not letters.flush(0.3)
     letters.drop({Partition("orders", 0)})
     assert letters.flush(0)
+
+
+def test_what_waits_is_bounded_in_number_and_in_bytes_and_room_comes_with_acknowledgements(
+    cluster: EmbeddedCluster,
+) -> None:
+    cluster.down()
+    letters = KafkaDeadLetters(settings(cluster.bootstrap, dead_letter_topic="dead"))
+    letters.send(rejects(*[b"x"] * (MOST_HELD - 1)))
+    assert not letters.full
+    letters.send(rejects(b"x", start=MOST_HELD))
+    assert letters.full
+    letters.drop({Partition("orders", 0)})
+    assert not letters.full
+    letters.send(rejects(b"x" * (MOST_BYTES // 2), b"y" * (MOST_BYTES // 2)))
+    assert letters.full
+    letters.drop({Partition("orders", 0)})
+    cluster.up()
+    letters.send(rejects(*[b"x"] * MOST_HELD))
+    assert wait_for(lambda: letters.flush(0.5))
+    assert not letters.full
 
 
 def test_a_delivery_that_failed_is_tried_again(cluster: EmbeddedCluster) -> None:
