@@ -6,6 +6,7 @@ and the spool is released.
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ class Service:
         Raises:
             ConnectorError: the service cannot go on.
         """
+        _calm_the_collector()
         log.info("started", group=self._settings.kafka.group, tables=len(self._settings.tables), port=self.port)
         while not stopping():
             self._round(stopping=False)
@@ -169,6 +171,17 @@ class Service:
             **{f"partition {tp}": reason for tp, reason in pipeline.recovery.refused.items()},
             **{f"partition {tp}": f"{reason} ({DATA_LOSS_HINT})" for tp, reason in self._source.gone.items()},
         }
+
+
+def _calm_the_collector() -> None:
+    """Let the garbage collector pass over what is here to stay, and look less often.
+
+    A poll makes 10,000 message objects, each of which counts towards a collection, and none of which is ever in a
+    cycle; with the defaults a fifth of the CPU goes into looking through the modules for garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 class TableSinks:
