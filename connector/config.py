@@ -284,5 +284,5 @@ def _dead_letters_taken(tables: list[Table], info: ValidationInfo) -> Iterator[s
 
 
 def _registry_lacking(tables: list[Table], info: ValidationInfo) -> Iterator[str]:
-    if info.data.get("schema_registry", "faulty") is None and any(t.format == "avro" for t in tables):
+    if info.data.get("schema_registry", "faulty") is None and any("avro" in (t.format, t.key_format) for t in tables):
         yield "format avro needs a schema registry: add schema_registry.url"

@@ -14,9 +14,10 @@ from connector.config_types import GIB, Bytes, Model, Seconds
 from connector.core.columns import MAX_LENGTH, ColumnType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 TOPIC_IN_TARGET = "{topic}"
+Tombstones = Literal["delete", "ignore", "reject"]
 
 
 class Flush(Model):
@@ -71,10 +72,21 @@ class Table(TableDefaults):
     """Name of the table; `{topic}` stands for the topic's name."""
     keys: list[str] = Field([])
     """Columns whose values identify a row: the last record of a key wins. None: the Kafka coordinates are the key."""
+    order_by: str | None = None
+    """The column whose highest value makes a record the last of its key within a push; without it the offset."""
+    on_tombstone: Tombstones | None = None
+    """What a message without a value means; without it `delete` where the table has keys, else `ignore`."""
+    key_format: Literal["auto", "json", "avro", "text"] = "auto"
+    """How Kafka keys of tombstones are encoded; `auto` sees it from the key and the table's format."""
     append: bool = False
     """Append without any key; a push that is repeated repeats its rows."""
     columns: dict[str, ColumnSettings] = Field({})
     """What is known of columns beforehand, by their final name."""
+
+    @property
+    def tombstones(self) -> Tombstones:
+        """What a message without a value means: `on_tombstone`, or what stands for it."""
+        return self.on_tombstone or ("delete" if self.keys else "ignore")
 
     @field_validator("topics")
     @classmethod
@@ -89,14 +101,25 @@ class Table(TableDefaults):
 
     @model_validator(mode="after")
     def _keys_or_append(self) -> Self:
-        problems = []
-        if self.append and self.keys:
-            problems.append("append and keys exclude each other: remove one of them")
-        if excluded := sorted(k for k in self.keys if k in self.columns and self.columns[k].exclude):
-            problems.append(f"key columns cannot be excluded: {', '.join(excluded)}")
+        problems = list(self._key_problems())
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _key_problems(self) -> Iterator[str]:
+        keys = {key.lower() for key in self.keys}
+        if self.append and self.keys:
+            yield "append and keys exclude each other: remove one of them"
+        if excluded := sorted(k for k in self.keys if k in self.columns and self.columns[k].exclude):
+            yield f"key columns cannot be excluded: {', '.join(excluded)}"
+        if self.order_by and not keys:
+            yield "order_by tells which record of a key is the last: set keys too"
+        if self.order_by and self.order_by.lower() in keys:
+            yield f"order_by cannot be a key: all records of a key have the same {self.order_by}"
+        if self.order_by in self.columns and self.columns[self.order_by].exclude:
+            yield f"the column of order_by cannot be excluded: {self.order_by}"
+        if self.on_tombstone == "delete" and not keys:
+            yield "on_tombstone: delete needs keys, whose values the Kafka keys hold: set ignore or reject"
 
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,11 @@ class TableSchema:
         """Return the column called `name` in any case, or None."""
         return next((c for c in self.columns if c.name.lower() == name.lower()), None)
 
+    def only(self, names: Iterable[str]) -> TableSchema:
+        """Return the columns called `names` in any case, in the order of this schema."""
+        wanted = {name.lower() for name in names}
+        return TableSchema(tuple(c for c in self.columns if c.name.lower() in wanted))
+
     def joined(self, columns: Iterable[Column]) -> TableSchema:
         """Return this schema widened by `columns`; new ones stand at the end. Returns self when nothing changes."""
         merged = {c.name.lower(): c for c in self.columns}

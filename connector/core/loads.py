@@ -12,21 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
+
     from connector.core.columns import TableSchema
     from connector.core.flush import Trigger
     from connector.core.offsets import OffsetRange, TopicPartition
 
 
 class Run(NamedTuple):
-    """`rows` records that stand together in a segment and come from one partition.
+    """`rows` records, or deletes, that stand together in a segment and come from one partition, in offset order.
 
-    They may be fewer than the offsets in `range`: rejects, tombstones and gaps leave no record. `live` is False once
-    the partition was lost: its records are left out of the chunks.
+    They may be fewer than the offsets in `range`: rejects and gaps leave no record. `live` is False once the partition
+    was lost: its records are left out of the chunks. `places` numbers the rows among the messages of `range`, from 0;
+    None, where all rows of the range are here and so of one kind: then their order among themselves says enough.
     """
 
     range: OffsetRange
     rows: int
     live: bool = True
+    places: npt.NDArray[np.unsignedinteger] | None = None
 
     @property
     def tp(self) -> TopicPartition:
@@ -36,30 +41,42 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One finished Parquet file of the spool, and where its rows come from; `runs` in row order."""
+    """One finished Parquet file of the spool, and where its rows come from; `runs` in row order.
+
+    `deletes`: its rows are to be deleted, and it has key columns only.
+    """
 
     path: Path
     schema: TableSchema
     rows: int
     size: int
     runs: tuple[Run, ...]
+    deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One Parquet file as it goes up: `rows` as the footer says, `size` in bytes, always under 1 GB."""
+    """One Parquet file as it goes up: `rows` as the footer says, `size` in bytes, always under 1 GB.
+
+    `deletes`: its rows are to be deleted.
+    """
 
     path: Path
     rows: int
     size: int
+    deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The platform's table that a load goes to; without `keys` its records are appended."""
+    """The platform's table that a load goes to; without `keys` its records are appended.
+
+    `order_by`: the column whose highest value makes a record the last of its key within a load; None: the offset.
+    """
 
     table: str
     keys: tuple[str, ...]
+    order_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,7 @@ class Load:
 
     @property
     def rows(self) -> int:
-        """The records in all segments, before the last one of each key is chosen."""
+        """The records and deletes in all segments, before the last one of each key is chosen."""
         return sum(s.rows for s in self.segments)
 
     @property
@@ -113,13 +130,14 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The job ended DONE."""
+    """The job ended DONE: it upserted `rows`, and `deleted` as many keys, which need not have been there."""
 
     load: Load
     job_id: str
     rows: int
     size: int
     seconds: float
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Owns messages as Kafka gave them, what decoding makes of them, and what it could not.
 
-Never copies a message's bytes and never decodes. Invariant: decoded rows stand in the order of their messages, each
-with the number of its message, so that a row's partition and offset are always known.
+Never copies a message's bytes and never decodes. Invariant: decoded rows, records and deletes, stand in the order of
+their messages, each with the number of its message, so that a row's partition and offset are always known.
 """
 
 from __future__ import annotations
@@ -131,12 +131,20 @@ def reject(messages: MessageBatch, row: int, reason: str, detail: str) -> Reject
 
 
 @dataclass(frozen=True, slots=True)
+class Deletes:
+    """The rows to delete: `batch` holds the table's key columns and no others, `rows` is like that of `Decoded`."""
+
+    batch: pa.RecordBatch
+    rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """What became of one MessageBatch.
 
     `batch` holds the records; `rows` (int64, ascending, as long as `batch`) the number of each record's message;
-    `tombstones` counts messages without a value; `nulled_dates` dates outside 1400 to 9999 that became null;
-    `cut` strings that were truncated by setting.
+    `tombstones` counts messages without a value that are ignored; `nulled_dates` dates outside 1400 to 9999 that
+    became null; `cut` strings that were truncated by setting; `deletes` is None where there are none.
     """
 
     batch: pa.RecordBatch
@@ -145,3 +153,4 @@ class Decoded:
     tombstones: int = 0
     nulled_dates: int = 0
     cut: int = 0
+    deletes: Deletes | None = None

@@ -9,6 +9,7 @@ from connector.formats.avro import AvroFormat
 from connector.formats.avro_values import Style
 from connector.formats.decoder import TableDecoder, effective_keys
 from connector.formats.json_objects import JsonFormat
+from connector.formats.keys import KeyReader
 
 if TYPE_CHECKING:
     from connector.config import Table
@@ -20,8 +21,9 @@ __all__ = ["effective_keys", "make_decoder"]
 
 def make_decoder(table: Table, base: TableSchema, schemas: Schemas | None) -> TableDecoder:
     """Return the decoder of a table whose columns on the platform are `base`."""
-    if table.format == "json":
-        return TableDecoder(table, JsonFormat(), base)
-    if schemas is None:
+    if schemas is None and "avro" in (table.format, table.key_format):
         raise ConfigError(["schema_registry: needed by tables with format avro: add schema_registry.url"])
-    return TableDecoder(table, AvroFormat(schemas, Style(table.decimals, table.binary)), base)
+    style = Style(table.decimals, table.binary)
+    keys = KeyReader(table, schemas, style) if table.tombstones == "delete" else None
+    wire = AvroFormat(schemas, style) if table.format == "avro" and schemas else JsonFormat()
+    return TableDecoder(table, wire, base, keys)

@@ -1,29 +1,25 @@
-"""Owns the decoder of one table: leaves of any format become a batch in the table's schema.
+"""Owns the decoder of one table: leaves of any format become a batch in the table's schema, tombstones its deletes.
 
-Never knows a wire format. Invariant: the schema only widens; a row whose value does not fit a fixed type, has no key,
-or is longer than the platform allows becomes a reject, and all other rows of its batch go on.
+Never knows a wire format. Invariant: the schema only widens, and never by the key of a tombstone where records have
+told a column's type; every message becomes a row, a delete, a reject, or an ignored tombstone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from connector.core.columns import ARROW, COORDINATES, MAX_LENGTH, Column, ColumnType, TableSchema
-from connector.core.conform import convert, in_range
-from connector.core.messages import Decoded, reject
+from connector.core.columns import COORDINATES, Column, ColumnType, TableSchema
+from connector.core.messages import Decoded, Deletes, reject
 from connector.core.names import column_names
+from connector.formats.keys import bad_key
+from connector.formats.pieces import Piece, Rules, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from connector.config import Table
     from connector.core.messages import MessageBatch, Reject
+    from connector.formats.keys import KeyReader
     from connector.formats.leaves import Format, Leaf, Part, Path
 
 
@@ -33,11 +29,15 @@ def effective_keys(table: Table) -> tuple[str, ...]:
 
 
 class TableDecoder:
-    """Decodes messages of one table. `base` holds the columns that the platform's table has already."""
+    """Decodes messages of one table. `base` holds the columns that the platform's table has already.
 
-    def __init__(self, table: Table, wire: Format, base: TableSchema) -> None:
-        self._wire = wire
-        self._rules = _Rules(
+    `keys` reads the keys of tombstones, where these are deletes.
+    """
+
+    def __init__(self, table: Table, wire: Format, base: TableSchema, keys: KeyReader | None = None) -> None:
+        self._wire, self._keys = wire, keys
+        self._rejects_tombstones = table.tombstones == "reject"
+        self._rules = Rules(
             keys=tuple(table.keys),
             coordinates=effective_keys(table) == COORDINATES,
             cuts_long_strings=table.long_strings == "truncate",
@@ -67,21 +67,62 @@ class TableDecoder:
         values = messages.values
         rows: Sequence[int] = range(len(values))
         rejects: list[Reject] = []
+        tombstones: list[int] = []
         if not all(values):
             rows = [i for i, value in enumerate(values) if value]
             empty = [i for i, value in enumerate(values) if value == b""]
+            tombstones = [i for i, value in enumerate(values) if value is None]
             rejects += [reject(messages, i, "empty", "the value has no bytes") for i in empty]
         parts, broken = self._wire.read(messages, rows, self._types) if rows else ([], [])
-        rejects += broken
+        keys, bad = self._deletes_in(messages, tombstones)
+        rejects += [*broken, *bad]
         named = [self._named(part) for part in parts]
         self._widen(named)
-        pieces = [_Piece(self._rules, messages, part, columns) for part, columns in zip(parts, named, strict=True)]
+        pieces = [Piece(self._rules, messages, part, columns) for part, columns in zip(parts, named, strict=True)]
         for piece in pieces:
             piece.conform(self.schema, rejects)
         self._lengthen(pieces)
-        batch, numbers = _joined(pieces, self.schema)
-        tombstones = 0 if len(rows) == len(values) else values.count(None)
-        return Decoded(batch, numbers, rejects, tombstones, sum(p.nulled for p in pieces), sum(p.cut for p in pieces))
+        deletes = self._deletes(messages, keys, rejects) if self._keys and keys else None
+        batch, numbers = joined(pieces, self.schema)
+        nulled, cut = sum(p.nulled for p in pieces), sum(p.cut for p in pieces)
+        ignored = 0 if self._keys or self._rejects_tombstones else len(tombstones)
+        return Decoded(batch, numbers, rejects, ignored, nulled, cut, deletes)
+
+    def _deletes_in(self, messages: MessageBatch, tombstones: list[int]) -> tuple[list[Part], list[Reject]]:
+        """Return the keys of the messages numbered `tombstones`, where they mean deletes, and the rejects."""
+        if self._rejects_tombstones:
+            detail = "the message has no value (on_tombstone: reject)"
+            return [], [reject(messages, i, "tombstone", detail) for i in tombstones]
+        return self._keys.read(messages, tombstones) if self._keys and tombstones else ([], [])
+
+    def _deletes(self, messages: MessageBatch, parts: list[Part], rejects: list[Reject]) -> Deletes | None:
+        """Bring the keys of tombstones into the table's key columns, whose types records have told, if any came."""
+        if len(self.schema.only(self._rules.keys).columns) < len(self._rules.keys):
+            self._guess(parts)
+        keys = self.schema.only(self._rules.keys)
+        pieces = [Piece(self._rules, messages, part, self._key_columns(part)) for part in parts]
+        unfit: list[Reject] = []
+        for piece in pieces:
+            piece.conform(keys, unfit)
+        self._lengthen(pieces)
+        rejects += map(bad_key, unfit)
+        batch, numbers = joined(pieces, self.schema.only(self._rules.keys))
+        return Deletes(batch, numbers) if len(numbers) else None
+
+    def _guess(self, parts: list[Part]) -> None:
+        """Take in key columns that no record and no table has told yet, as the keys of tombstones have them."""
+        known = {c.name.lower() for c in self.schema.only(self._rules.keys).columns}
+        guessed = [
+            Column(key, leaf.type, self._lengths.get(key.lower(), 0))
+            for part in parts
+            for key, leaf in self._key_columns(part).items()
+            if key.lower() not in known
+        ]
+        found = TableSchema().joined(guessed)
+        self.schema = self.schema.joined(found.columns)
+
+    def _key_columns(self, part: Part) -> dict[str, Leaf]:
+        return self._keys.columns(part, self.schema, self._names) if self._keys else {}
 
     def _named(self, part: Part) -> dict[str, Leaf]:
         """Return the leaves of `part` by the name of their column; a name once given to a path stays."""
@@ -112,7 +153,7 @@ class TableDecoder:
         if fresh_types != self._types:
             self._types = fresh_types
 
-    def _lengthen(self, pieces: list[_Piece]) -> None:
+    def _lengthen(self, pieces: list[Piece]) -> None:
         longest: dict[str, int] = {}
         for piece in pieces:
             for name, length in piece.lengths.items():
@@ -122,123 +163,3 @@ class TableDecoder:
         ]
         if grown:
             self.schema = self.schema.joined(grown)
-
-
-class _Rules(NamedTuple):
-    """What a table asks of its rows: key columns, whether Kafka's coordinates are columns, what long strings meet."""
-
-    keys: tuple[str, ...]
-    coordinates: bool
-    cuts_long_strings: bool
-
-
-class _Piece:
-    """One part on its way into the table's schema."""
-
-    def __init__(self, rules: _Rules, messages: MessageBatch, part: Part, columns: dict[str, Leaf]) -> None:
-        self._rules, self._messages = rules, messages
-        self._columns = {name.lower(): leaf for name, leaf in columns.items()}
-        self.rows = part.rows
-        self.nulled = sum(leaf.nulled for leaf in columns.values())
-        self.cut = 0
-        self.lengths: dict[str, int] = {}
-        self.arrays: list[pa.Array] = []
-        self._bad: npt.NDArray[np.bool_] | None = None
-
-    def conform(self, schema: TableSchema, rejects: list[Reject]) -> None:
-        """Bring every column of `schema` into its type, and add the rows that do not fit to `rejects`."""
-        coordinates = self._coordinates() if self._rules.coordinates else {}
-        keys = {key.lower() for key in self._rules.keys}
-        for column in schema.columns:
-            name = column.name.lower()
-            leaf = self._columns.get(name)
-            if name in coordinates:
-                values = coordinates[name]
-            elif leaf is None:
-                values = pa.nulls(len(self.rows), ARROW[column.type])
-            else:
-                values = self._typed(column, leaf, rejects)
-            if column.type is ColumnType.STRING:
-                values = self._fitting(column, values, rejects)
-            if name in keys and values.null_count:
-                self._reject(pc.is_null(values), rejects, "null_key", f"key column {column.name} has no value")
-            keys.discard(name)
-            self.arrays.append(values)
-        for missing in sorted(keys):
-            self._reject(self._all_rows(), rejects, "null_key", f"key column {missing} has no value")
-        if not schema.columns:
-            self._reject(self._all_rows(), rejects, "no_columns", "the record has no value, and the table no column")
-        self._drop_bad_rows()
-
-    def _coordinates(self) -> dict[str, pa.Array]:
-        topic, partition, offset = COORDINATES
-        return {
-            topic: pa.repeat(self._messages.topic, len(self.rows)),
-            partition: pa.array(self._messages.partitions[self.rows].astype(np.int64)),
-            offset: pa.array(self._messages.offsets[self.rows]),
-        }
-
-    def _typed(self, column: Column, leaf: Leaf, rejects: list[Reject]) -> pa.Array:
-        """Return the values of a leaf in the type of its column, each sort converted on its own."""
-        if leaf.type is column.type:
-            return leaf.values
-        converted = []
-        for sort in leaf.sorts or (leaf,):
-            values, misfits = convert(sort.values, sort.type, column.type)
-            if misfits is not None:
-                hint = f"set columns.{column.name}.type, or load the table anew"
-                detail = f"column {column.name} is {column.type}, the value is {sort.type} ({hint})"
-                self._reject(misfits, rejects, "wrong_type", detail)
-            converted.append(values)
-        values, nulled = in_range(pc.coalesce(*converted), column.type)
-        self.nulled += nulled
-        return values
-
-    def _fitting(self, column: Column, values: pa.Array, rejects: list[Reject]) -> pa.Array:
-        """Measure the strings in bytes, an upper bound of their characters, and deal with those beyond the limit."""
-        lengths = pc.binary_length(values)
-        longest = pc.max(lengths).as_py() or 0
-        if longest > MAX_LENGTH:
-            over = pc.fill_null(pc.greater(lengths, MAX_LENGTH), fill_value=False)
-            if self._rules.cuts_long_strings:
-                self.cut += pc.sum(over).as_py()
-                values = pa.array([_cut(text) for text in values.to_pylist()], pa.string())
-            else:
-                self._reject(over, rejects, "too_long", f"column {column.name} takes {MAX_LENGTH} bytes of text")
-                values = pc.if_else(over, None, values)
-            longest = pc.max(pc.binary_length(values)).as_py() or 0
-        self.lengths[column.name] = longest
-        return values
-
-    def _all_rows(self) -> pa.Array:
-        return pa.array(np.ones(len(self.rows), np.bool_))
-
-    def _reject(self, rows: pa.Array, rejects: list[Reject], reason: str, detail: str) -> None:
-        """Mark `rows` as bad; a row is rejected once, for the first reason found."""
-        mask = rows.to_numpy(zero_copy_only=False)
-        fresh = mask if self._bad is None else mask & ~self._bad
-        rejects += [reject(self._messages, int(i), reason, detail) for i in self.rows[fresh]]
-        self._bad = mask if self._bad is None else mask | self._bad
-
-    def _drop_bad_rows(self) -> None:
-        if self._bad is not None:
-            good = pa.array(~self._bad)
-            self.arrays = [a.filter(good) for a in self.arrays]
-            self.rows = self.rows[~self._bad]
-
-
-def _cut(text: str | None) -> str | None:
-    return None if text is None else text.encode()[:MAX_LENGTH].decode(errors="ignore")
-
-
-def _joined(pieces: list[_Piece], schema: TableSchema) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
-    """Return the rows of all pieces in the order of their messages."""
-    arrow = schema.arrow()
-    if not pieces:
-        return pa.RecordBatch.from_pylist([], arrow), np.empty(0, np.int64)
-    batches = [pa.RecordBatch.from_arrays(p.arrays, schema=arrow) for p in pieces]
-    if len(batches) == 1:
-        return batches[0], pieces[0].rows
-    numbers = np.concatenate([p.rows for p in pieces])
-    order = np.argsort(numbers)
-    return pa.concat_batches(batches).take(pa.array(order)), numbers[order]

@@ -7,7 +7,7 @@ Never decides and never waits. Invariant: one place turns statistics into metric
 from __future__ import annotations
 
 from collections import Counter as Counted
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -58,12 +58,13 @@ class Metrics:
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self._decoded = counter("records_decoded", "Records decoded.", "table")
         self._rejects = counter("rejects", "Messages sent to the dead letters, by reason.", "table", "reason")
-        self._tombstones = counter("tombstones", "Messages without a value, which are skipped.", "table")
+        self._tombstones = counter("tombstones", "Messages without a value that were ignored.", "table")
         self._nulled = counter("nulled_dates", "Dates outside the years 1400 to 9999, which became null.", "table")
         self._cut = counter("cut_strings", "Strings cut to 65,000 bytes.", "table")
         self._loads = counter("loads", "Loads flushed, by what triggered them.", "table", "trigger")
         self._jobs = counter("jobs", "Jobs that ended, by status.", "table", "status")
-        self._pushed_rows = counter("pushed_rows", "Rows in jobs that are DONE.", "table")
+        self._pushed_rows = counter("pushed_rows", "Rows upserted or appended by jobs that are DONE.", "table")
+        self._deleted_rows = counter("deleted_rows", "Keys deleted by jobs that are DONE.", "table")
         self._pushed_bytes = counter("pushed_bytes", "Bytes of chunks in jobs that are DONE.", "table")
         self._waits = counter("push_waits", "Pushes that had to wait, by cause.", "table", "cause")
         self._stalls = counter("stalls", "Times a topic had to wait for the schema registry or for Celonis.", "topic")
@@ -147,10 +148,12 @@ class Metrics:
             case Done():
                 self._jobs.labels(table, "DONE").inc()
                 self._pushed_rows.labels(table).inc(receipt.rows)
+                self._deleted_rows.labels(table).inc(receipt.deleted)
                 self._pushed_bytes.labels(table).inc(receipt.size)
                 self._push_seconds.labels(table).observe(receipt.seconds)
-                seconds = round(receipt.seconds, 1)
-                log.info("pushed load", table=table, load=load, job=receipt.job_id, rows=receipt.rows, seconds=seconds)
+                rows, deleted, seconds = receipt.rows, receipt.deleted, round(receipt.seconds, 1)
+                done: dict[str, Any] = {"rows": rows, "deleted": deleted, "seconds": seconds}
+                log.info("pushed load", table=table, load=load, job=receipt.job_id, **done)
             case JobFailed():
                 self._jobs.labels(table, receipt.status).inc()
                 log.warning("failed job", table=table, load=load, job=receipt.job_id, logs=list(receipt.logs))

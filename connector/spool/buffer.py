@@ -1,7 +1,7 @@
-"""Owns the open records of one table: batches in memory, then segments on local disk.
+"""Owns the open records and deletes of one table: batches in memory, then segments on local disk.
 
-Never decides when to flush. Invariant: every record that went in is in exactly one of the pending batches, the open
-file or a finished segment, in the order of arrival, until its partition is dropped or a load takes it.
+Never decides when to flush. Invariant: every record or delete that went in is in exactly one of the pending batches,
+the open file or a finished segment of its kind, until its partition is dropped or a load takes it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ from connector.core.offsets import OffsetRange, TopicPartition, merge_ranges
 from connector.spool.segments import ROW_GROUP_ROWS, ParquetFile, check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
     import pyarrow as pa
 
     from connector.core.columns import TableSchema
     from connector.core.flush import Trigger
     from connector.core.loads import Target
-    from connector.core.messages import Decoded, MessageBatch
+    from connector.core.messages import Decoded, MessageBatch, Span
+
+
+_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
 class _Open:
-    """Records of one schema that are not in a finished segment: in memory (`pending`), and before them in `file`."""
+    """Records of one schema that are not in a finished segment: in memory (`pending`), and before them in `file`.
+
+    `deletes`: these are rows to be deleted.
+    """
 
     schema: TableSchema
+    deletes: bool = False
     pending: list[pa.RecordBatch] = field(default_factory=list)
     pending_rows: int = 0
     pending_bytes: int = 0
@@ -57,34 +65,33 @@ class TableBuffer:
         self._reset()
 
     def _reset(self) -> None:
-        self._open: _Open | None = None
+        self._open: dict[bool, _Open] = {}  # deletes (True) and records (False)
         self._segments: list[Segment] = []
         self._held: dict[TopicPartition, OffsetRange] = {}
         self._opened_at = 0.0
 
     @property
     def fill(self) -> Fill:
-        """How full the buffer is; dropped records on disk count until the next flush."""
+        """How full the buffer is, deletes included; dropped records on disk count until the next flush."""
         if not self._held:
             return Fill(0, 0, 0.0)
-        rows = sum(s.rows for s in self._segments) + (self._open.rows if self._open else 0)
+        rows = sum(s.rows for s in self._segments) + sum(o.rows for o in self._open.values())
         return Fill(rows, self.pending_bytes + self.disk_bytes, self._opened_at)
 
     @property
     def disk_bytes(self) -> int:
         """Bytes of this buffer on local disk."""
-        file = self._open.file if self._open else None
-        return sum(s.size for s in self._segments) + (file.size if file else 0)
+        return sum(s.size for s in self._segments) + sum(o.file.size for o in self._open.values() if o.file)
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of this buffer in memory."""
-        return self._open.pending_bytes if self._open else 0
+        return sum(o.pending_bytes for o in self._open.values())
 
     @property
     def must_spill(self) -> bool:
         """Whether the batches in memory make a full row group."""
-        return self._open is not None and self._open.pending_rows >= ROW_GROUP_ROWS
+        return any(o.pending_rows >= ROW_GROUP_ROWS for o in self._open.values())
 
     @property
     def held(self) -> Iterable[OffsetRange]:
@@ -92,29 +99,33 @@ class TableBuffer:
         return self._held.values()
 
     def add(self, messages: MessageBatch, decoded: Decoded, schema: TableSchema, now: float) -> None:
-        """Take in the records of `messages`, which stand in `schema`; touches the disk only when the schema widened.
+        """Take in what became of `messages`, which stands in `schema`; touches the disk only when the schema widened.
 
         Raises:
             SpoolFull: the disk took nothing more; what `held` says must be read again after `clear`.
         """
-        if not len(decoded.rows):
-            return
-        if self._open and not self._open.schema.stands_like(schema):
-            self._finish(self._open)
-        self._open = self._open or _Open(schema)
+        records, deletes = decoded.rows, decoded.deletes.rows if decoded.deletes else _NO_ROWS
         if not self._held:
             self._opened_at = now
-        counts = np.searchsorted(decoded.rows, [span.stop for span in messages.spans]).tolist()
-        before = 0
-        for span, upto in zip(messages.spans, counts, strict=True):
-            if upto > before:
-                self._open.pending_runs.append(Run(span.range, upto - before))
-                known = self._held.get(span.range.tp, span.range)
-                self._held[span.range.tp] = known._replace(end=span.range.end)
-            before = upto
-        self._open.pending.append(decoded.batch)
-        self._open.pending_rows += decoded.batch.num_rows
-        self._open.pending_bytes += decoded.batch.nbytes
+        if len(records):
+            self._append(schema, decoded.batch, list(_runs(messages.spans, records, deletes)))
+        if decoded.deletes and len(deletes):
+            runs = list(_runs(messages.spans, deletes, records))
+            self._append(schema.only(self._target.keys), decoded.deletes.batch, runs, deletes=True)
+
+    def _append(
+        self, schema: TableSchema, batch: pa.RecordBatch, runs: Sequence[Run], *, deletes: bool = False
+    ) -> None:
+        if deletes in self._open and not self._open[deletes].schema.stands_like(schema):
+            self._finish(self._open[deletes])
+        records = self._open.setdefault(deletes, _Open(schema, deletes))
+        for run in runs:
+            known = self._held.get(run.tp, run.range)
+            self._held[run.tp] = known._replace(end=run.range.end)
+        records.pending_runs += runs
+        records.pending.append(batch)
+        records.pending_rows += batch.num_rows
+        records.pending_bytes += batch.nbytes
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         """Forget the records of `partitions`; those that lie between others are left out when chunks are built."""
@@ -123,28 +134,30 @@ class TableBuffer:
         if not self._held:
             self.clear()
             return
-        if self._open:
-            self._open.pending_runs = [_without(r, partitions) for r in self._open.pending_runs]
-            self._open.file_runs = [_without(r, partitions) for r in self._open.file_runs]
+        for records in self._open.values():
+            records.pending_runs = [_without(r, partitions) for r in records.pending_runs]
+            records.file_runs = [_without(r, partitions) for r in records.file_runs]
         self._segments = [replace(s, runs=tuple(_without(r, partitions) for r in s.runs)) for s in self._segments]
 
     def clear(self) -> None:
         """Forget everything and delete its files."""
-        if self._open and self._open.file:
-            self._open.file.discard()
+        for records in self._open.values():
+            if records.file:
+                records.file.discard()
         for segment in self._segments:
             segment.path.unlink(missing_ok=True)
         self._reset()
 
     def spill(self) -> None:
         """Write the batches in memory to disk; raises SpoolFull like `add`."""
-        if self._open and self._open.pending:
-            self._write(self._open)
+        for records in self._open.values():
+            if records.pending:
+                self._write(records)
 
     def flush(self, schema: TableSchema, trigger: Trigger) -> Load:
         """Seal everything into a load in `schema`, and begin anew; raises SpoolFull like `add`."""
-        if self._open:
-            self._finish(self._open)
+        for records in list(self._open.values()):
+            self._finish(records)
         load = Load(
             id=uuid.uuid4().hex[:12],
             target=self._target,
@@ -173,13 +186,28 @@ class TableBuffer:
             self._write(records)
         if records.file:
             self._close(records, records.file)
-        self._open = None
+        del self._open[records.deletes]
 
     def _close(self, records: _Open, file: ParquetFile) -> None:
         path = file.close([r.range for r in records.file_runs])
         size = check_file(path, file.rows)
-        self._segments.append(Segment(path, records.schema, file.rows, size, tuple(records.file_runs)))
+        runs = tuple(records.file_runs)
+        self._segments.append(Segment(path, records.schema, file.rows, size, runs, records.deletes))
         records.file, records.file_runs = None, []
+
+
+def _runs(spans: Sequence[Span], rows: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> Iterator[Run]:
+    """Yield the runs of `rows`, with their places where rows of the other kind come from the same span."""
+    stops = [span.stop for span in spans]
+    ends, ends_of_others = np.searchsorted(rows, stops).tolist(), np.searchsorted(others, stops).tolist()
+    first = first_of_others = 0
+    for span, end, end_of_others in zip(spans, ends, ends_of_others, strict=True):
+        places = None
+        if end > first and end_of_others > first_of_others:
+            places = (rows[first:end] - span.first).astype(np.min_scalar_type(span.stop - span.first))
+        if end > first:
+            yield Run(span.range, end - first, places=places)
+        first, first_of_others = end, end_of_others
 
 
 def _without(run: Run, partitions: Collection[TopicPartition]) -> Run:

@@ -1,4 +1,7 @@
-"""Loads: what goes up is what came, the last record of a key wins, whatever was spilled, widened or lost between."""
+"""Loads: what goes up is what came, the last record of a key wins, whatever was spilled, widened or lost between.
+
+A tombstone is the last record of its key as any other one is: then the key goes up as a delete.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config import Table
-from connector.core.columns import TableSchema
+from connector.core.columns import ARROW, Column, ColumnType, TableSchema
 from connector.core.flush import Trigger
 from connector.core.loads import Target
-from connector.core.messages import MessageBatch
+from connector.core.messages import Decoded, Deletes, MessageBatch
 from connector.core.offsets import TopicPartition
 from connector.formats import make_decoder
 from connector.spool.buffer import TableBuffer
@@ -45,8 +50,8 @@ BATCHES = batches_of("1", "2", "2.5", "9007199254740993", "null") | batches_of(
 )
 
 
-def rows_of(load: Load) -> list[dict[str, Any]]:
-    chunks = build_chunks(load)
+def rows_of(load: Load, *, deletes: bool = False) -> list[dict[str, Any]]:
+    chunks = [chunk for chunk in build_chunks(load) if chunk.deletes is deletes]
     assert all(check_file(c.path, c.rows) == c.size for c in chunks)
     tables = [pq.read_table(c.path) for c in chunks]
     assert len({tuple(t.schema) for t in tables}) <= 1, "chunks of one load agree on their columns"
@@ -95,3 +100,109 @@ def test_the_last_record_of_a_key_wins_by_partition_and_offset(batches: list[Bat
         rows = list({tuple(row[at[key.lower()]] for key in keys): row for row in rows}.values())
     assert sorted(map(repr, rows)) == sorted(repr((r["k"], r["p"], r.get("v"))) for r in found)
     assert {r.tp.partition for r in load.ranges} == {p for p, _ in model} if model else not found
+
+
+class Poll(NamedTuple):
+    """One poll: (partition, key, value, None for a tombstone) a message; then perhaps a spill, a partition lost."""
+
+    messages: list[tuple[int, int, int | None]]
+    spill: bool
+    lost: int | None
+
+
+def polls(values: st.SearchStrategy[int | None]) -> st.SearchStrategy[list[Poll]]:
+    messages = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), values), max_size=6)
+    return st.lists(st.builds(Poll, messages, st.booleans(), st.none() | st.none() | st.integers(0, 2)), max_size=6)
+
+
+NULL = -1  # as a value: a record whose `v` is null
+Log = dict[tuple[int, int], tuple[int, int | None]]  # (partition, offset) → (key, value)
+
+
+def loaded(batches: list[Poll], directory: Path, target: Target) -> tuple[Load, Log]:
+    """Return the load that the table's decoder and buffer make of `batches`, and what is left of the log."""
+    settings: dict[str, Any] = {"keys": list(target.keys), "order_by": target.order_by}
+    decoder = make_decoder(Table(topics=["t"], format="json", **settings), TableSchema(), None)
+    buffer, log, offsets = TableBuffer(target, directory, 1 << 16), {}, [0, 0, 0]
+    for batch in batches:
+        messages = []
+        for p, k, v in batch.messages:
+            value = None if v is None else f'{{"k":{k},"p":{p},"v":{"null" if v == NULL else v}}}'.encode()
+            key = f'{{"k":{k},"p":{p}}}' if len(target.keys) > 1 else f"{k}"
+            messages.append(FakeMessage("t", p, offsets[p], value, key.encode()))
+            log[p, offsets[p]] = k, v
+            offsets[p] += 1 + k  # other messages may have stood between
+        taken = MessageBatch.of("t", messages)
+        decoded = decoder.decode(taken)
+        assert not decoded.rejects
+        buffer.add(taken, decoded, decoder.schema, 0.0)
+        if batch.spill:
+            buffer.spill()
+        if batch.lost is not None:
+            buffer.drop({TopicPartition("t", batch.lost)})
+            log = {at: row for at, row in log.items() if at[0] != batch.lost}
+    assert {r.tp.partition for r in buffer.held} == {p for p, _ in log}, "a tombstone holds its offset too"
+    return buffer.flush(decoder.schema, Trigger.AGE), log
+
+
+@given(polls(st.none() | st.integers(0, 9)), st.booleans())
+def test_a_key_ends_up_either_upserted_or_deleted_by_its_last_record(batches: list[Poll], compound: bool) -> None:  # noqa: FBT001
+    with tempfile.TemporaryDirectory() as directory:
+        load, log = loaded(batches, Path(directory), Target("t", ("p", "k") if compound else ("k",)))
+        upserts, deletes = rows_of(load), rows_of(load, deletes=True)
+        assert (upserts, deletes) == (rows_of(load), rows_of(load, deletes=True)), "a load may be built again"
+    last = {((p, k) if compound else (k,)): v for (p, _), (k, v) in sorted(log.items())}
+    key = (lambda row: (row["p"], row["k"])) if compound else (lambda row: (row["k"],))
+    assert sorted((key(r), r["v"]) for r in upserts) == sorted((k, v) for k, v in last.items() if v is not None)
+    assert sorted(map(key, deletes)) == sorted(k for k, v in last.items() if v is None)
+    assert all(len(row) == len(load.target.keys) for row in deletes), "deletes go up as keys alone"
+
+
+@given(polls(st.none() | st.integers(NULL, 3)))
+def test_behind_its_last_tombstone_the_highest_value_of_order_by_wins(batches: list[Poll]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        load, log = loaded(batches, Path(directory), Target("t", ("k",), "v"))
+        upserts, deletes = rows_of(load), rows_of(load, deletes=True)
+    behind: dict[int, list[tuple[int, int]]] = {}  # key → (value, partition) of the records that compete
+    for (p, _), (k, v) in sorted(log.items()):
+        if v is None:
+            behind[k] = []
+        else:
+            behind.setdefault(k, []).append((v, p))
+    winners = {k: max(enumerate(found), key=lambda c: (c[1][0], c[0]))[1] for k, found in behind.items() if found}
+    assert sorted((r["k"], NULL if r.get("v") is None else r["v"], r["p"]) for r in upserts) == sorted(
+        (k, *winner) for k, winner in winners.items()
+    )
+    assert sorted(r["k"] for r in deletes) == sorted(k for k, found in behind.items() if not found)
+
+
+Keyed = tuple[bool, list[tuple[int, bool]]]  # whether the key column is wide by now, and (key, deleted) a message
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=5)), max_size=6),
+    st.sampled_from([ColumnType.FLOAT, ColumnType.STRING]),
+)
+def test_deletes_and_records_compare_as_what_their_keys_have_widened_to(batches: list[Keyed], wide: ColumnType) -> None:
+    python: type = float if wide is ColumnType.FLOAT else str
+    expected: dict[Any, tuple[bool, int]] = {}
+    kind, offset = ColumnType.INTEGER, 0
+    with tempfile.TemporaryDirectory() as directory:
+        buffer = TableBuffer(Target("t", ("k",)), Path(directory), 1 << 16)
+        for widens, rows in batches:
+            kind = wide if widens else kind
+            keys = pa.array([k if kind is ColumnType.INTEGER else python(k) for k, _ in rows], ARROW[kind])
+            gone, places = np.array([deleted for _, deleted in rows], np.bool_), np.arange(len(rows))
+            schema = TableSchema((Column("k", kind), Column("at", ColumnType.INTEGER)))
+            batch = pa.record_batch([keys, pa.array(places + offset)], schema=schema.arrow())
+            deletes = Deletes(batch.select(["k"]).filter(pa.array(gone)), places[gone])
+            messages = MessageBatch.of("t", [FakeMessage("t", 0, offset + i) for i in range(len(rows))])
+            buffer.add(messages, Decoded(batch.filter(pa.array(~gone)), places[~gone], deletes=deletes), schema, 0.0)
+            expected.update({python(k): (deleted, offset + i) for i, (k, deleted) in enumerate(rows)})
+            offset += len(rows)
+        load = buffer.flush(TableSchema((Column("k", wide), Column("at", ColumnType.INTEGER))), Trigger.AGE)
+        upserts, removed = rows_of(load), rows_of(load, deletes=True)
+    assert sorted((r["k"], r["at"]) for r in upserts) == sorted(
+        (k, at) for k, (gone, at) in expected.items() if not gone
+    )
+    assert sorted(r["k"] for r in removed) == sorted(k for k, (gone, _) in expected.items() if gone)
