@@ -198,7 +198,8 @@ class JobPusher:
 
     def _upload(self, job_id: str, chunk: Chunk, number: int) -> None:
         try:
-            self._patiently(lambda: self._client.add_upserts(job_id, chunk.path))
+            add = self._client.add_deletes if chunk.deletes else self._client.add_upserts
+            self._patiently(lambda: add(job_id, chunk.path))
         except CelonisError as e:
             if e.reaction is not Reaction.COMPARE:
                 raise
@@ -292,8 +293,9 @@ class JobPusher:
     def _ended(self, job: Job, prepared: Prepared, seconds: float) -> Receipt:
         load = prepared.load
         if job.status is Status.DONE:
-            rows, size = sum(c.rows for c in prepared.chunks), sum(c.size for c in prepared.chunks)
-            return Done(load, job.id, rows, size, seconds)
+            rows = sum(c.rows for c in prepared.chunks if not c.deletes)
+            deleted = sum(c.rows for c in prepared.chunks if c.deletes)
+            return Done(load, job.id, rows, sum(c.size for c in prepared.chunks), seconds, deleted)
         if job.status.final:
             return JobFailed(load, job.id, job.status, job.logs)
         if job.status is Status.NEW or self._stop.is_set():
