@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty as QueueEmpty
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, stop_any
@@ -53,8 +53,23 @@ class Pace(NamedTuple):
     started: float = 60.0  # an executed job that is still NEW by then was never executed
 
 
+class Lane(Protocol):
+    """Who does tasks, in the order in which they begin, some of them at once."""
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Queue `task`, which must not raise."""
+        ...
+
+    def end(self) -> None:
+        """Begin nothing after what is queued."""
+        ...
+
+
 class JobPusher:
-    """Pushes the loads of one process. `workers` loads are built and uploaded at once, `executing` jobs watched."""
+    """Pushes the loads of one process. `workers` loads are built and uploaded at once, `executing` jobs watched.
+
+    `lanes` makes those who do it, of (how many at once, name): threads, unless a test steps them by hand.
+    """
 
     def __init__(
         self,
@@ -66,6 +81,7 @@ class JobPusher:
         connection_id: str | None = None,
         job_timeout: float = 7200.0,
         pace: Pace | None = None,
+        lanes: Callable[[int, str], Lane] | None = None,
     ) -> None:
         self._client, self._build = client, build
         self._connection_id, self._job_timeout = connection_id, job_timeout
@@ -75,8 +91,9 @@ class JobPusher:
             self._stop, first=self._pace.retry_first, longest=self._pace.retry_longest, give_back=self._pace.give_back
         ).repeat
         self._receipts: SimpleQueue[Receipt | Seen | Unseen] = SimpleQueue()
-        self._preparing = _Workers(workers, "prepare")
-        self._applying = _Workers(executing, "apply")
+        make_lane = lanes or _Workers
+        self._preparing: Lane = make_lane(workers, "prepare")
+        self._applying: Lane = make_lane(executing, "apply")
 
     def prepare(self, load: Load) -> None:
         """Build the chunks, create a job, upload and verify."""
