@@ -280,8 +280,12 @@ class Pipeline:
         return self.recovery.held.keys()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Commit what is safe of `partitions` while they are still ours, and forget the rest of them."""
-        self._source.commit({tp: c for tp, c in self._commits().items() if tp in partitions})
+        """Commit what is safe of `partitions` while they are still ours, and forget the rest of them.
+
+        No intent is sent here: without those of the partitions that stay, it would name a job that is dropped next.
+        """
+        leaving = set(partitions) - self.pushes.undecided
+        self._source.commit({tp: c for tp, c in self._commits().items() if tp in leaving})
         log.info("revoked partitions", partitions=len(partitions))
         self._forget(partitions)
 

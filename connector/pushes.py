@@ -71,6 +71,12 @@ class Pushes:
                 notes.update({tp: None if frozen else note for tp, note in sink.push.kept_notes.items()})
         return notes
 
+    @property
+    def undecided(self) -> set[TopicPartition]:
+        """The partitions whose intents do not stand yet: they go to Kafka in one request, or not at all."""
+        pushes = (s.push for s in self._sinks.values() if s.push)
+        return {tp for push in pushes if push.stage is Stage.DECIDING for tp in push.notes}
+
     def start(self, sink: TableSink, push: Push) -> None:
         """Take in a load that was just sealed."""
         self._spool.keep(push.load)

@@ -120,6 +120,20 @@ def test_nothing_is_decided_about_a_moved_group_while_the_commit_is_on_its_way(b
     assert bench.pusher.forgotten == []
 
 
+def test_a_partition_that_is_revoked_before_the_intents_stand_gets_none_without_the_others(bench: Bench) -> None:
+    bench.step()
+    bench.step(61)
+    prepared = bench.pusher.prepared()
+    bench.source.accepts_commits = False
+    bench.step()
+    bench.source.accepts_commits = True
+    bench.pipeline.revoked([A0])
+    bench.source.disown(A0)
+    bench.step()
+    assert bench.pusher.forgotten == [prepared.job_id]
+    assert bench.source.committed.get(A0, Committed(0)) == Committed(0), "else its next owner would roll the job forward"
+
+
 def test_a_job_whose_intents_stand_is_left_to_the_next_owner_when_all_its_partitions_are_lost(make: Make) -> None:
     bench = make({A0: [b"1"]}, records=1, limit=1)
     bench.step()
