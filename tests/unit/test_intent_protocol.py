@@ -131,7 +131,7 @@ def test_a_partition_that_is_revoked_before_the_intents_stand_gets_none_without_
     bench.source.disown(A0)
     bench.step()
     assert bench.pusher.forgotten == [prepared.job_id]
-    assert bench.source.committed.get(A0, Committed(0)) == Committed(0), "else its next owner would roll the job forward"
+    assert bench.source.committed.get(A0, Committed(0)) == Committed(0), "its next owner would roll the job forward"
 
 
 def test_a_job_whose_intents_stand_is_left_to_the_next_owner_when_all_its_partitions_are_lost(make: Make) -> None:
