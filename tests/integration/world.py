@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tests.kafka_broker import KafkaBroker
 
+Sent = tuple[int, bytes | None] | tuple[int, bytes | None, bytes | None]
 POOL = "11111111-2222-3333-4444-555555555555"
 QUICK = {"records": 50_000, "age": "500 ms"}
 
@@ -94,8 +95,8 @@ class World:
         """Create a topic that takes messages of 32 MB."""
         return self.kafka.create_topic(partitions, config={"max.message.bytes": str(32 << 20), **config})
 
-    def produce(self, topic: str, values: Iterable[tuple[int, bytes | None]]) -> None:
-        """Send (partition, value) pairs and wait until the broker has them."""
+    def produce(self, topic: str, values: Iterable[Sent]) -> None:
+        """Send (partition, value) pairs, or (partition, value, key), and wait until the broker has them."""
         producer = Producer(
             {
                 "bootstrap.servers": self.kafka.bootstrap,
@@ -104,10 +105,10 @@ class World:
                 "queue.buffering.max.messages": 500_000,
             }
         )
-        for number, (partition, value) in enumerate(values):
+        for number, (partition, value, *key) in enumerate(values):
             while True:
                 try:
-                    producer.produce(topic, value, partition=partition)
+                    producer.produce(topic, value, key[0] if key else None, partition=partition)
                     break
                 except BufferError:
                     producer.poll(0.2)

@@ -226,6 +226,26 @@ def test_what_does_not_fit_together_is_told_also_when_other_things_are_wrong() -
             "tables: orders.dead is kafka.dead_letter_topic, its rejects would come back: narrow topics",
         ),
         (
+            with_tables({"order_by": "at"}),
+            "tables[0]: order_by tells which record of a key is the last: set keys too",
+        ),
+        (
+            with_tables({"keys": ["id"], "order_by": "ID"}),
+            "tables[0]: order_by cannot be a key: all records of a key have the same ID",
+        ),
+        (
+            with_tables({"keys": ["id"], "order_by": "at", "columns": {"at": {"exclude": True}}}),
+            "tables[0]: the column of order_by cannot be excluded: at",
+        ),
+        (
+            with_tables({"on_tombstone": "delete"}),
+            "tables[0]: on_tombstone: delete needs keys, whose values the Kafka keys hold: set ignore or reject",
+        ),
+        (
+            with_tables({"keys": ["id"], "key_format": "avro"}),
+            "tables: format avro needs a schema registry: add schema_registry.url",
+        ),
+        (
             with_kafka(properties={"group.id": "g", "isolation.level": "x"}),
             "kafka.properties: group.id, isolation.level: set by the connector itself, remove it here",
         ),

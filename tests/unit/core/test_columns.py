@@ -91,3 +91,8 @@ def test_columns_of_types_that_are_unknown_are_left_out() -> None:
     wire = {"columns": [{"columnName": "a", "columnType": "GEOMETRY"}, {"columnName": "b", "columnType": "TIME"}]}
     assert TableSchema.from_wire(wire).columns == (Column("b", T.TIME, established=True),)
     assert TableSchema.from_wire({}).columns == ()
+
+
+def test_some_columns_are_chosen_by_name_in_the_order_of_the_table() -> None:
+    schema = TableSchema((Column("a", T.INTEGER), Column("B", T.STRING), Column("c", T.FLOAT)))
+    assert [c.name for c in schema.only(["C", "b", "no"]).columns] == ["B", "c"]

@@ -142,8 +142,9 @@ def test_each_receipt_has_its_number_and_its_line(
 def test_what_arrived_is_counted_in_rows_bytes_and_seconds() -> None:
     metrics = Metrics()
     for _ in range(2):
-        metrics.settled(Done(LOAD, "job-1", 5, 400, 3.5))
+        metrics.settled(Done(LOAD, "job-1", 5, 400, 3.5, 2))
     assert value(metrics, "pushed_rows_total", table="T") == 10
+    assert value(metrics, "deleted_rows_total", table="T") == 4
     assert value(metrics, "pushed_bytes_total", table="T") == 800
     assert value(metrics, "push_seconds_sum", table="T") == 7.0
     assert value(metrics, "push_seconds_bucket", table="T", le="5.0") == 2
