@@ -25,6 +25,10 @@ test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apac
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
 
+.PHONY: chaos
+chaos: $(VENV)/.ready ## Two million messages while everything breaks, then compare (MINUTES=10, SEED=)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: $(VENV)/.ready ## Lint, format, types, direction of imports
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 VERSION = os.environ.get("KAFKA_VERSION", "4.4.0")
+OLDEST = "3.5.2"  # the first line whose KRaft knows SCRAM users, which this harness makes
 USER, PASSWORD = "alice", "alice-secret"  # of the SASL listener, by PLAIN and by SCRAM-SHA-256
 START_SECONDS = 60.0
 CACHE = Path(__file__).parents[1] / ".kafka"
@@ -47,9 +48,9 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <version>{log4j}</version></dependency>
 </dependencies></project>
 """
-_SILENT = logging.getLogger("tests.kafka")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+SILENT = logging.getLogger("tests.kafka")  # for clients whose broker is broken on purpose
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 
 
 class MissingTool(Exception):  # noqa: N818 - a state of the machine
@@ -99,15 +100,16 @@ class KafkaBroker:
     Everybody may do everything until a test sets an ACL; who comes through `bootstrap` is a super user.
     """
 
-    def __init__(self, folder: Path, properties: Mapping[str, object] | None = None) -> None:
-        self._folder = folder
-        self._java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_jars()}/*"]
+    def __init__(self, folder: Path, properties: Mapping[str, object] | None = None, *, version: str = VERSION) -> None:
+        self._folder, self.version = folder, version
+        jars = kafka_jars(version)
+        self._java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
         self._ports = [_free_port() for _ in range(3)]
         self._extra = dict(properties or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.bootstrap = f"127.0.0.1:{self._ports[0]}"
         self.sasl_bootstrap = f"127.0.0.1:{self._ports[2]}"
-        client: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "logger": _SILENT}
+        client: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "logger": SILENT}
         self.admin = AdminClient(client)
         self._producer = Producer(client | {"message.max.bytes": 64 << 20})
 
@@ -262,7 +264,7 @@ class KafkaBroker:
 
     def read(self, topic: str, count: int) -> list[Message]:
         """Return the first `count` messages of a topic with one partition."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": uuid.uuid4().hex, "logger": _SILENT})
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": uuid.uuid4().hex, "logger": SILENT})
         consumer.assign([TopicPartition(topic, 0, 0)])
         found: list[Message] = []
         try:
@@ -273,7 +275,7 @@ class KafkaBroker:
 
     def committed(self, group: str, topic: str, partition: int = 0) -> int:
         """Return a group's committed offset; negative when there is none."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "logger": _SILENT})
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "logger": SILENT})
         try:
             return int(consumer.committed([TopicPartition(topic, partition)], timeout=10)[0].offset)
         finally:
