@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -221,6 +222,35 @@ def test_an_avro_key_that_is_not_understood_is_a_reject(key: bytes, reason: str,
     ((found, text),) = told(decoded)
     assert (found, deleted(decoded)) == (reason, [{"id": 2}])
     assert detail in text
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ("boolean", True),
+        ("int", -5),
+        ("long", (1 << 63) - 1),
+        ("double", 0.1),
+        ("string", "PO-ü"),
+        ("bytes", b"\x00\xff"),
+        ({"type": "fixed", "name": "F", "size": 3}, b"\x00\x01\x02"),
+        ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, "B"),
+        ({"type": "int", "logicalType": "date"}, 20_000),
+        ({"type": "int", "logicalType": "time-millis"}, 1_000),
+        ({"type": "long", "logicalType": "timestamp-micros"}, 1_700_000_000_123_456),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, Decimal("12.34")),
+        ({"type": "string", "logicalType": "uuid"}, "11111111-2222-3333-4444-555555555555"),
+        (["null", "long", "string"], "a"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("decimals", ["double", "string"])
+def test_an_avro_key_means_the_row_of_the_record_with_the_same_value(schema: Any, value: Any, decimals: str) -> None:
+    one = record(("id", schema))
+    decoder = avro_table(Registry(s1=one, s2=schema), keys=["id"], decimals=decimals)
+    whole, bare = avro(one, {"id": value}), avro(schema, value, 2)
+    decoded = decode(decoder, (whole, None), (None, whole), (None, bare))
+    assert deleted(decoded) == rows(decoded) * 2
 
 
 def test_avro_is_not_guessed_where_it_is_set() -> None:
