@@ -80,8 +80,9 @@ class Request:
 class SimConsumer:
     """One client of the group. `wire` holds the requests of all clients, in the order in which they were sent."""
 
-    def __init__(self, broker: Broker, dice: Random, wire: list[Request]) -> None:
+    def __init__(self, broker: Broker, dice: Random, wire: list[Request], silent: float) -> None:
         self._broker, self._dice, self._wire = broker, dice, wire
+        self.silent = silent  # chance that a question is not answered
         self._answers: deque[tuple[int | None, dict[TopicPartition, Committed]]] = deque()
         self._fetch: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
@@ -145,7 +146,7 @@ class SimConsumer:
 
     def committed(self, partitions: Partitions, timeout: float) -> Partitions:
         """Read what stands in Kafka; `timeout` seconds at most."""
-        if self.away or not self._often(0.95):
+        if self.away or not self._often(1.0 - self.silent):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         found = {p: self._broker.offsets.get(_plain(p)) for p in partitions}
         return [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from random import Random
 
-_RARE_OR_NOT = (0.0, 0.0, 0.02, 0.06)
+_RARE_OR_NOT = (0.0, 0.0, 0.03, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Nature:
     shared: bool  # both topics in one table
     partitions: int  # of each topic
     events: int
+    warm: bool  # the group stands before anything goes wrong
     records: int  # a flush holds so many
     commit_interval: float
     executing: int
@@ -52,7 +53,8 @@ class Nature:
             eager=dice.random() < 0.3,
             shared=dice.random() < 0.2,
             partitions=pick((1, 2, 2)),
-            events=pick((60, 90, 120)),
+            events=pick((80, 120, 200)),
+            warm=dice.random() < 0.7,
             records=pick((1, 3, 5)),
             commit_interval=pick((0.0, 2.0, 6.0)),
             executing=pick((1, 1, 2)),
@@ -67,8 +69,8 @@ class Nature:
             crash=pick(_RARE_OR_NOT),
             freeze=pick(_RARE_OR_NOT),
             away=pick(_RARE_OR_NOT),
-            evict=pick((0.0, 0.02, 0.05)),
+            evict=pick((0.0, 0.0, 0.02, 0.06)),
             churn=pick(_RARE_OR_NOT),
             leave=pick((0.0, 0.0, 0.02)),
-            deletes=0.02 if dice.random() < 0.04 else 0.0,
+            deletes=0.05 if dice.random() < 0.06 else 0.0,
         )

@@ -47,7 +47,7 @@ class Process:
         self.executes = 0
         self.lanes: list[Lane] = []
         self.spool = SimSpool()
-        self.consumer = SimConsumer(world.broker, world.dice, world.wire)
+        self.consumer = SimConsumer(world.broker, world.dice, world.wire, nature.kafka)
         self.source = parts.source(self.consumer)
         self.client = SimClient(world.platform, self.spool, world, self._executes)
         self.dead_letters = parts.dead_letters(world.dice, world.judge.dead_letters)

@@ -81,6 +81,8 @@ class World:
         self._write(6)
         for replica in self.replicas:
             self._start(replica)
+        if self.nature.warm:
+            self._gather()
         names, weights = list(self._events), list(self._events.values())
         for event in self.dice.choices(names, weights, k=self.nature.events):
             self.now += self.dice.random()
@@ -88,6 +90,16 @@ class World:
         self._calm()
         self._finish()
         self.judge.end(self.broker.offsets)
+
+    def _gather(self) -> None:
+        """Let everybody join before anything goes wrong."""
+        self.quiet = True
+        for replica in self.replicas * 4:
+            if replica.process:
+                replica.process.consumer.smooth = True
+                self._step_of(replica)
+                replica.process.consumer.smooth = False
+        self.quiet = False
 
     def _weighted(self) -> dict[Callable[[], None], float]:
         nature, n = self.nature, self.nature.replicas
