@@ -149,10 +149,10 @@ def test_an_outage_says_why_and_heals_by_itself(cluster: EmbeddedCluster, reader
     cluster.down()
     reader.until(lambda: reader.source.away)
     assert reader.source.away
-    assert not reader.source.commit({TP: Committed(10)})
+    assert not reader.source.commit({TP: Committed(10)}) or TP not in reader.source.assigned
     cluster.up()
     reader.until(lambda: reader.source.away is None)
-    reader.until(lambda: reader.source.commit({TP: Committed(10)}))
+    reader.until(lambda: TP in reader.source.assigned and reader.source.commit({TP: Committed(10)}))
     assert reader.offsets[TP] == list(range(10))
 
 
