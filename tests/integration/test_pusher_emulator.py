@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -87,6 +88,22 @@ def test_a_load_goes_up_as_one_job_with_its_columns_keys_and_connection(tmp_path
         ]
         assert len(bench.client.list_chunks(job.id)) == len(prepared.chunks) == CHUNKS
         assert isinstance(bench.apply(prepared), Done)
+
+
+@pytest.mark.parametrize("fault", ["upload:1:503-before", "upload:2:504-after", "upload:2:cut-before"])
+def test_chunks_of_deletes_delete_in_the_same_job_and_are_counted_apart(fault: str, tmp_path: Path) -> None:
+    with Bench(tmp_path, fault) as bench:
+        bench.done(load_of("id"))
+        bench.build = lambda load: (
+            bench.chunk(load, range(1000, 1003)),
+            replace(bench.chunk(load, IDS[:5]), deletes=True),
+        )
+        prepared = bench.prepared(load_of("id", load_id="load-2"))
+        assert sorted(c.type for c in bench.client.list_chunks(prepared.job_id)) == ["DELETE", "UPSERT"]
+        done = bench.apply(prepared)
+        assert isinstance(done, Done)
+        assert (done.rows, done.deleted) == (3, 5)
+        assert bench.stored() == [*IDS[5:], 1000, 1001, 1002]
 
 
 def test_a_job_that_is_in_doubt_before_its_execute_is_deleted(tmp_path: Path) -> None:
