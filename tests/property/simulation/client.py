@@ -178,18 +178,19 @@ class SimClient(DataPushClient):
             self._die()
         if refusal := _UNTOUCHED.get(fault) if fault else None:
             return _refused(operation, refusal, job_id)
+        if fault in (Fault.UNCONNECTED, Fault.LOST):
+            return _silence(operation, job_id, connected=fault is Fault.LOST)
         if fault is Fault.LATE:
             self._chance.later(f"{operation} {job_id}", effect)
-        answer = None if fault in (Fault.LATE, Fault.LOST) else self._effect(operation, job_id, effect)
+            return _silence(operation, job_id, connected=True)
+        answer = self._effect(operation, job_id, effect)
         if fault is Fault.CRASH_AFTER:
             self._die()
         if fault is Fault.TWICE:
             self._effect(operation, job_id, effect)
         if fault is Fault.ECHO:
             self._chance.later(f"{operation} {job_id}", effect)
-        if answer is None and fault in _SILENT or fault is Fault.UNANSWERED:
-            return _silence(operation, job_id, connected=True)
-        return _silence(operation, job_id, connected=False) if fault is Fault.UNCONNECTED else answer  # type: ignore[return-value]
+        return _silence(operation, job_id, connected=True) if fault is Fault.UNANSWERED else answer
 
     def _die(self) -> NoReturn:
         """Stop here for good; what would still be cleaned up is not."""
@@ -205,7 +206,6 @@ class SimClient(DataPushClient):
 
 
 _UNTOUCHED = {Fault.NOT_NOW: 503, Fault.EXHAUSTED: 429, Fault.BUSY: 409}
-_SILENT = (Fault.LATE, Fault.LOST)
 _KINDS = {Reaction.LATER: CelonisThrottled, Reaction.STOP: CelonisRefused}
 
 

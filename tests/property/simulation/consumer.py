@@ -22,9 +22,10 @@ from connector.kafka.source import KafkaSource
 from connector.kafka.starts import Starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
     from random import Random
 
+    from connector.core.messages import MessageBatch
     from tests.property.simulation.broker import Broker
 
     Partitions = list[ClientPartition]
@@ -148,7 +149,7 @@ class SimConsumer:
         """Read what stands in Kafka; `timeout` seconds at most."""
         if self.away or not self._often(1.0 - self.silent):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        found = {p: self._broker.offsets.get(_plain(p)) for p in partitions}
+        found = {p: self._broker.offsets.get(_plain(p)) for p in sorted(partitions, key=_plain)}
         return [
             ClientPartition(p.topic, p.partition, c.offset, metadata=c.metadata)
             if c
@@ -246,6 +247,9 @@ class SimSource(KafkaSource):
         self.assigned = set()
         self.joined = False
 
+    def poll(self, timeout: float) -> Sequence[MessageBatch]:
+        return sorted(super().poll(timeout), key=lambda batch: batch.topic)
+
     def new_commits(self) -> Commits:
         """Return what knows the commits."""
         return Commits(self._contact)
@@ -274,7 +278,3 @@ def sendable(wire: list[Request]) -> list[Request]:
             first.setdefault(request.client, request)
     return list(first.values())
 
-
-def known_of(source: SimSource) -> Mapping[TopicPartition, Committed]:
-    """Return what a source knows to be committed."""
-    return source.committed
