@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from connector.core.messages import MessageBatch, reject
+from connector.core.messages import Deletes, MessageBatch, reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from connector.core.loads import Load
-    from connector.core.messages import Decoded
+    from connector.core.messages import Decoded, Reject
     from connector.core.offsets import OffsetRange, TopicPartition
+
+    Rows = npt.NDArray[np.int64]
+    Mask = npt.NDArray[np.bool_]
 
 GIVEN_UP_IN_A_ROW = 3  # as many records one after the other are not bad rows but a bad column, or a bad table
 
@@ -85,23 +90,27 @@ class Isolation:
 
     def without_condemned(self, messages: MessageBatch, decoded: Decoded) -> Decoded:
         """Return `decoded` with the records that were given up as rejects, with what their job said."""
-        if not self._condemned:
+        if not any(r.topic == messages.topic for r, _ in self._condemned):
             return decoded
-        bad = np.zeros(len(decoded.rows), np.bool_)
         rejects = list(decoded.rejects)
-        for r, why in self._condemned:
-            here = self._records_in(r, messages, decoded)
-            rejects += [reject(messages, int(i), "job_error", why) for i in decoded.rows[here & ~bad]]
-            bad |= here
-        if not bad.any():
-            return decoded
-        return replace(decoded, batch=decoded.batch.filter(pa.array(~bad)), rows=decoded.rows[~bad], rejects=rejects)
+        good = self._judge(messages, decoded.rows, rejects)
+        deletes = decoded.deletes
+        if deletes:
+            kept = self._judge(messages, deletes.rows, rejects)
+            deletes = Deletes(deletes.batch.filter(pa.array(kept)), deletes.rows[kept])
+        batch = decoded.batch.filter(pa.array(good))
+        return replace(decoded, batch=batch, rows=decoded.rows[good], rejects=rejects, deletes=deletes)
 
-    @staticmethod
-    def _records_in(r: OffsetRange, messages: MessageBatch, decoded: Decoded) -> np.ndarray:
-        partitions, offsets = messages.partitions[decoded.rows], messages.offsets[decoded.rows]
-        found = (partitions == r.partition) & (offsets >= r.start) & (offsets < r.end)
-        return found if messages.topic == r.topic else np.zeros_like(found)
+    def _judge(self, messages: MessageBatch, rows: Rows, rejects: list[Reject]) -> Mask:
+        """Return which of the messages numbered `rows` may go on, and add the others to `rejects`."""
+        partitions, offsets = messages.partitions[rows], messages.offsets[rows]
+        good = np.ones(len(rows), np.bool_)
+        for r, why in self._condemned:
+            bad = good & (partitions == r.partition) & (offsets >= r.start) & (offsets < r.end)
+            if r.topic == messages.topic and bad.any():
+                rejects += [reject(messages, int(i), "job_error", why) for i in rows[bad]]
+                good &= ~bad
+        return good
 
 
 def head(messages: MessageBatch, count: int) -> tuple[MessageBatch, dict[TopicPartition, int]]:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connector.core.loads import JobFailed
+from connector.core.columns import TableSchema
+from connector.core.flush import Trigger
+from connector.core.loads import JobFailed, Load, Target
+from connector.core.messages import Decoded, Deletes
+from connector.core.offsets import OffsetRange
+from connector.isolation import Isolation
 from connector.ports import Now
 from connector.spool.chunks import build_chunks
+from tests.fakes import message_batch
 from tests.unit.bench import A0, A1, B0
 
 if TYPE_CHECKING:
@@ -138,3 +146,20 @@ def test_a_partition_lost_during_the_search_ends_it(make: Make) -> None:
     assert bench.sink("a").isolation.limit == 4
     bench.take_away(A0)
     assert bench.sink("a").isolation.limit is None
+
+
+def test_a_delete_that_a_job_fails_on_is_given_up_like_a_record() -> None:
+    messages = message_batch(b"1", None, b"3")
+    batch = pa.RecordBatch.from_pydict({"v": [1, 3]})
+    deletes = Deletes(pa.RecordBatch.from_pydict({"v": [2]}), np.array([1]))
+    isolation = Isolation(10)
+    load = Load("l", Target("T", ("v",)), TableSchema(), (), (OffsetRange("orders", 0, 1, 2),), Trigger.AGE, 0.0)
+    assert isolation.failed(load, "no such key") is None
+    left = isolation.without_condemned(messages, Decoded(batch, np.array([0, 2]), deletes=deletes))
+    assert [(r.offset, r.reason, r.detail) for r in left.rejects] == [(1, "job_error", "no such key")]
+    assert left.batch.to_pydict() == {"v": [1, 3]}
+    assert left.deletes is not None
+    assert len(left.deletes.rows) == left.deletes.batch.num_rows == 0
+    elsewhere = message_batch(b"1", None, topic="other")
+    untouched = Decoded(batch, np.array([0, 2]))
+    assert isolation.without_condemned(elsewhere, untouched) is untouched
