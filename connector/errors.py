@@ -8,7 +8,8 @@ handler needs: the wait, the hint, the ids.
     ├── SourceError                     Kafka says no for good: exit, and let the orchestrator restart us
     ├── Unavailable                     .wait: what decoding needs is not known yet; nothing is rejected
     │   ├── RegistryUnavailable         the schema registry may answer later
-    │   └── TablesUnavailable           the columns of the platform's tables are not known yet
+    │   ├── TablesUnavailable           the columns of the platform's tables are not known yet
+    │   └── SpoolUnavailable            the disk has no place for a table yet
     ├── UnknownSchema                   the schema registry has no schema with this id
     ├── SpoolFull                       the disk is full: pause, push, go on
     │   └── SpoolDamaged                the disk lost what it had taken: read it again from Kafka
@@ -59,6 +60,10 @@ class Unavailable(ConnectorError):  # noqa: N818
 
 class RegistryUnavailable(Unavailable):
     """The schema registry gave no answer."""
+
+
+class SpoolUnavailable(Unavailable):
+    """The disk did not take a table's directory: it is full, read-only or gone."""
 
 
 class TablesUnavailable(Unavailable):

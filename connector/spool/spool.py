@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from connector.core.columns import COORDINATES, TableSchema
 from connector.core.names import safe_name
-from connector.errors import ConfigError
+from connector.errors import ConfigError, SpoolUnavailable
 from connector.spool.buffer import TableBuffer
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from connector.config import Spool as SpoolSettings
     from connector.core.loads import Load, Target
 
+_SPOOL_SECONDS = 5.0  # after the disk refused a directory, before it is tried again
+_SPOOL_HINT = "make room, or mount a writable volume there"
 _SPARE_DISK = 64 << 20  # a disk is called full while this much is left: one row group more must always fit
 
 
@@ -54,10 +56,15 @@ class DiskSpool:
             ) from None
 
     def buffer(self, target: Target) -> TableBuffer:
-        """Return the buffer of a table; its files go to a directory of their own."""
+        """Return the buffer of a table; its files go to a directory of their own; raises SpoolUnavailable."""
         if target.table not in self._buffers:
             directory = self._records / f"{len(self._buffers)}-{safe_name(target.table)}"
-            directory.mkdir()
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as e:
+                raise SpoolUnavailable(
+                    f"spool.directory: cannot use {directory}: {e.strerror}", wait=_SPOOL_SECONDS, hint=_SPOOL_HINT
+                ) from None
             self._buffers[target.table] = TableBuffer(target, directory, self._chunk_bytes)
         return self._buffers[target.table]
 

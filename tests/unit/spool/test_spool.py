@@ -10,7 +10,7 @@ from connector.config import Memory, Spool
 from connector.core.columns import COORDINATES
 from connector.core.flush import Trigger
 from connector.core.loads import Target
-from connector.errors import ConfigError
+from connector.errors import ConfigError, SpoolUnavailable
 from connector.spool.spool import DiskSpool
 from tests.unit.spool.test_buffer_and_chunks import NARROW, add
 
@@ -36,6 +36,17 @@ def test_a_directory_that_cannot_be_made_is_a_problem_of_its_setting(tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"spool\.directory"):
         DiskSpool(Spool(directory=tmp_path / "file"), Memory())
+
+
+def test_a_disk_without_place_for_a_table_is_asked_again_later(spool: DiskSpool, tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    records.rmdir()
+    records.write_text("no directory")
+    with pytest.raises(SpoolUnavailable, match=r"spool\.directory: cannot use .*writable volume") as caught:
+        spool.buffer(Target("t", ()))
+    assert caught.value.wait > 0
+    records.unlink()
+    assert spool.buffer(Target("t", ())).fill.records == 0
 
 
 def test_records_of_an_earlier_process_are_gone_and_its_schemas_stay(tmp_path: Path) -> None:
