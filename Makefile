@@ -26,8 +26,8 @@ test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apac
 	$(BIN)/coverage report
 
 .PHONY: chaos
-chaos: $(VENV)/.ready ## Two million messages while everything breaks, then compare (MINUTES=10, SEED=)
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+chaos: $(VENV)/.ready ## Two million messages while everything breaks, then compare (MINUTES=10, SEED=, PROTOCOL=consumer)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 .PHONY: check
 check: $(VENV)/.ready ## Lint, format, types, direction of imports

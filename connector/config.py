@@ -38,6 +38,8 @@ class Kafka(Model):
     """Bootstrap servers, `host:port` separated by commas."""
     group: str = Field("kafka-celonis", min_length=1)
     """Consumer group; its committed offsets are the only memory of what is done."""
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    """`consumer`: the protocol of KIP-848, for brokers from 4.0 on, which then set the session's timeouts."""
     start: str = "earliest"
     """Where a partition without committed offset begins: `earliest`, `latest`, or a time such as 2026-01-31T00:00Z."""
     on_data_loss: Literal["halt", "earliest", "latest"] = "halt"

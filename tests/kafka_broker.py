@@ -233,6 +233,8 @@ class KafkaBroker:
             "group.min.session.timeout.ms": 1000,
             "group.consumer.min.session.timeout.ms": 1000,
             "group.consumer.min.heartbeat.interval.ms": 200,
+            "group.consumer.session.timeout.ms": 4000,  # with KIP-848 it is not the client that says so
+            "group.consumer.heartbeat.interval.ms": 500,
             **self._extra,
         }
 

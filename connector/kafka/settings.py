@@ -38,11 +38,14 @@ def consumer_properties(kafka: Kafka) -> Properties:
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,  # moves the position past markers and aborted transactions
         "isolation.level": "read_committed",
-        "partition.assignment.strategy": "cooperative-sticky",
         "auto.offset.reset": "error",  # connector.kafka.starts decides
         "statistics.interval.ms": 5000,  # looked at while the brokers are away only
         "logger": _LIBRARY_LOG,
     }
+    if kafka.group_protocol == "consumer":
+        ours["group.protocol"] = "consumer"  # the broker assigns, and decides about sessions and heartbeats
+    else:
+        ours["partition.assignment.strategy"] = "cooperative-sticky"
     if kafka.instance_id:
         ours["group.instance.id"] = kafka.instance_id
     return {

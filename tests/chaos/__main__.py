@@ -17,6 +17,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=10.0, help="how long faults come")
     options.add_argument("--messages", type=int, default=2_000_000, help="over all topics")
     options.add_argument("--seed", type=int, default=int(time.time()), help="of messages and faults")
+    options.add_argument("--protocol", choices=("classic", "consumer"), default="classic", help="of the group")
     options.add_argument("--folder", type=Path, help="keeps data and logs there")
     given = options.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -26,7 +27,8 @@ def main() -> int:
         print(f"{time.monotonic() - begun:7.1f} s  {what}", file=sys.stderr, flush=True)
 
     say(f"seed {given.seed}, logs in {folder}")
-    report = run(Plan(given.seed, given.messages, given.minutes * 60, settle=600.0), folder, say)
+    plan = Plan(given.seed, given.messages, given.minutes * 60, settle=600.0, protocol=given.protocol)
+    report = run(plan, folder, say)
     print(report.text())
     return 1 if report.differences else 0
 

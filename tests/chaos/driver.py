@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.chaos.compare import Compared, compare
 from tests.chaos.faults import FAULTS, second_of
@@ -19,20 +19,20 @@ from tests.chaos.workload import STREAMS
 from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _OPERATIONS = ("create", "upload", "list-chunks", "execute", "get")
 
 
 class Plan(NamedTuple):
-    """`messages` in all, over `seconds` of faults; `kafka` are more settings of the group; it may `settle` so long."""
+    """`messages` in all, over `seconds` of faults; `protocol` keeps the group; it may `settle` so long."""
 
     seed: int
     messages: int
     seconds: float
     settle: float = 180.0
-    kafka: Mapping[str, Any] = {}
+    protocol: str = "classic"
 
 
 @dataclass
@@ -57,7 +57,11 @@ class Report:
 
     def text(self) -> str:
         """Return both tables and the verdict."""
-        lines = [f"seed {self.plan.seed}, {self.seconds:.0f} s", "", f"{'fault':40}{'injected':>10}"]
+        lines = [
+            f"seed {self.plan.seed}, group protocol {self.plan.protocol}, {self.seconds:.0f} s",
+            "",
+            f"{'fault':40}{'injected':>10}",
+        ]
         lines += [f"{name:40}{count:>10,}" for name, count in sorted(self.faults.items())]
         lines += [f"{'connectors that ended by themselves':40}{len(self.exits):>10,}", ""]
         heads = ("messages", "rows due", "found", "broken", "dead", "repeated")
@@ -73,7 +77,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     """Carry out `plan` in `folder`, which keeps the logs of all processes."""
     report, begun = Report(plan), time.monotonic()
     count = plan.messages // len(STREAMS)
-    with Stage(folder, messages=count, seconds=plan.seconds * 0.9, seed=plan.seed, kafka=plan.kafka) as stage:
+    with Stage(folder, messages=count, seconds=plan.seconds * 0.9, seed=plan.seed, protocol=plan.protocol) as stage:
         for name in _schedule(stage, begun + plan.seconds):
             _inject(stage, name, report, say)
         say("settling")

@@ -24,26 +24,28 @@ from tests.chaos.workload import PARTITIONS, STREAMS
 from tests.kafka_broker import SILENT, KafkaBroker, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
 CONNECTORS = 3
-_SESSION = {"session.timeout.ms": 4000, "heartbeat.interval.ms": 500}
+_SESSIONS: dict[str, dict[str, int]] = {
+    "classic": {"session.timeout.ms": 4000, "heartbeat.interval.ms": 500},
+    "consumer": {},  # the broker says so
+}
 _FEW_PUSHES = 25  # left in the hour: time to start this connector anew
 _LOOK_SECONDS = 10.0
 
 
 class Stage:
-    """A context manager; `messages` go to each stream within `seconds`; `kafka` are more settings of the group."""
+    """A context manager; `messages` go to each stream within `seconds`; `protocol` keeps the group."""
 
-    def __init__(self, folder: Path, *, messages: int, seconds: float, seed: int, kafka: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, *, messages: int, seconds: float, seed: int, protocol: str) -> None:
         self.folder, self.choose = folder, random.Random(seed)
         self.group, self._key = f"chaos-{seed}", uuid.uuid4().hex
         self.exits: list[str] = []
         self.resting: set[RunningConnector] = set()  # stopped or stalled on purpose
-        self._messages, self._seconds, self._seed, self._kafka = messages, seconds, seed, kafka
+        self._messages, self._seconds, self._seed, self._protocol = messages, seconds, seed, protocol
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -83,8 +85,8 @@ class Stage:
                 "group": self.group,
                 "dead_letter_topic": self.dead_letters,
                 "commit_interval": "1 s",
-                "properties": {**_SESSION, "client.id": client_id(number)},
-                **self._kafka,
+                "group_protocol": self._protocol,
+                "properties": {**_SESSIONS[self._protocol], "client.id": client_id(number)},
             },
             "schema_registry": {"url": registry},
             "celonis": {

@@ -18,6 +18,6 @@ pytestmark = pytest.mark.kafka
 @pytest.mark.timeout(420)
 @pytest.mark.usefixtures("kafka")  # skips where there is none; the run brings a broker of its own, which it kills
 def test_every_message_is_accounted_for_exactly_once_whatever_breaks(tmp_path: Path) -> None:
-    report = run(Plan(seed=7, messages=300_000, seconds=45.0), tmp_path / "run")
+    report = run(Plan(seed=7, messages=300_000, seconds=30.0), tmp_path / "run")
     assert not report.differences, report.text()
     assert report.faults.keys() >= FAULTS.keys(), report.text()

@@ -35,6 +35,20 @@ def test_nothing_is_committed_that_we_do_not_commit() -> None:
     assert properties["enable.auto.offset.store"] is False
 
 
+def test_with_the_new_protocol_the_broker_assigns_and_keeps_the_sessions() -> None:
+    properties = consumer_properties(Kafka(brokers="b:1", group_protocol="consumer", instance_id="pod-0"))
+    assert properties["group.protocol"] == "consumer"
+    assert properties["group.instance.id"] == "pod-0"
+    assert not {"partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"} & properties.keys()
+    make(Consumer, properties).close()
+
+
+def test_a_session_of_our_own_under_the_new_protocol_is_a_problem_of_the_configuration() -> None:
+    kafka = Kafka(brokers="b:1", group_protocol="consumer", properties={"session.timeout.ms": 6000})
+    with pytest.raises(ConfigError, match=r"kafka\.properties: .*session\.timeout\.ms"):
+        make(Consumer, consumer_properties(kafka))
+
+
 def test_a_property_that_librdkafka_does_not_know_is_a_problem_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r'kafka\.properties: .*"no.such.thing"'):
         make(Consumer, consumer_properties(Kafka(brokers="b:1", properties={"no.such.thing": 1})))
