@@ -31,28 +31,31 @@ class Certificates(NamedTuple):
     key: Path
 
 
-def certificates(folder: Path, host: str) -> Certificates:
-    """Return the certificates in `folder` for loopback and `host`, made when they are not there."""
+def certificates(folder: Path, host: str, life: timedelta = _LIFE) -> Certificates:
+    """Return the certificates in `folder` for loopback and `host`, made when they are not there.
+
+    The server's is valid for `life` from now on; less than nothing makes one that has expired.
+    """
     files = Certificates(folder / f"{host}.ca.pem", folder / f"{host}.pem", folder / f"{host}.key")
     if not all(file.exists() for file in files):
         folder.mkdir(parents=True, exist_ok=True)
-        _make(files, host)
+        _make(files, host, life)
     return files
 
 
-def _make(files: Certificates, host: str) -> None:
+def _make(files: Certificates, host: str, life: timedelta) -> None:
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name, name = _name("Kafka Celonis emulator CA"), _name(host)
     ca_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     ca = (
-        _begun(ca_name, ca_name, ca_key.public_key())
+        _begun(ca_name, ca_name, ca_key.public_key(), _LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(ca_id, critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     server = (
-        _begun(name, ca_name, key.public_key())
+        _begun(name, ca_name, key.public_key(), life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -66,7 +69,9 @@ def _make(files: Certificates, host: str) -> None:
     files.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
 
 
-def _begun(name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _begun(
+    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -75,7 +80,7 @@ def _begun(name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
-        .not_valid_after(now + _LIFE)
+        .not_valid_after(now + life)
     )
 
 
