@@ -218,7 +218,7 @@ class JobPusher:
             add = self._client.add_deletes if chunk.deletes else self._client.add_upserts
             self._patiently(lambda: add(job_id, chunk.path))
         except CelonisError as e:
-            if e.reaction is not Reaction.COMPARE:
+            if e.reaction is not Reaction.COMPARE or number > 1:  # an earlier one that is there twice would pass for it
                 raise
             self._verify(job_id, number, str(e))
 

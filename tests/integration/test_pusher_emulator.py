@@ -148,6 +148,26 @@ def test_a_chunk_that_comes_in_after_it_was_sent_again_is_noticed_before_the_exe
         assert bench.executed() == 1
 
 
+def test_a_chunk_that_is_there_twice_does_not_pass_for_one_that_was_lost(tmp_path: Path) -> None:
+    uploads: list[str] = []
+
+    def first_twice_second_never(request: httpx.Request, go_on: GoOn) -> httpx.Response:
+        if not request.url.path.endswith("upserted"):
+            return go_on()
+        uploads.append(request.url.path)
+        if len(uploads) == 2:
+            return httpx.Response(504)
+        if len(uploads) == 1:
+            headers, body = dict(request.headers), request.read()
+            httpx.post(request.url, headers=headers, content=body, trust_env=False)
+        return go_on()
+
+    with Bench(tmp_path) as bench:
+        bench.transport.tamper = first_twice_second_never
+        bench.done(load_of())
+        assert bench.stored() == IDS
+
+
 def test_an_execute_that_comes_in_late_makes_the_next_one_a_refusal_and_is_no_trouble(tmp_path: Path) -> None:
     executes: list[httpx.Request] = []
 

@@ -7,7 +7,7 @@ of a set, so that a seed is a schedule.
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
 
@@ -78,7 +78,7 @@ class World:
 
     def run(self) -> None:
         """Run the whole schedule. Raises Broken."""
-        self._write(6)
+        self._write(8)
         for replica in self.replicas:
             self._start(replica)
         if self.nature.warm:
@@ -104,12 +104,9 @@ class World:
     def _weighted(self) -> dict[Callable[[], None], float]:
         nature, n = self.nature, self.nature.replicas
         return {
-            self._step: 0.45,
-            self._task: 0.25,
-            self._land: 0.12,
-            self._job: 0.12,
+            self._work: 0.9,
             self._late: 0.03,
-            self._more: 0.03,
+            self._more: 0.04,
             self._pass: 0.02,
             self._crash: nature.crash,
             self._restart: nature.crash + nature.leave + 0.01,
@@ -201,9 +198,16 @@ class World:
     def _any(self, replicas: list[Replica]) -> Replica | None:
         return self.dice.choice(replicas) if replicas else None
 
-    def _step(self) -> None:
-        if replica := self._any(self._living()):
-            self._step_of(replica)
+    def _work(self) -> None:
+        """Let one of those move who can: a loop, a task, a commit on its way, a job."""
+        living = self._living()
+        able: list[tuple[Callable[..., None], tuple[Any, ...]]] = [(self._step_of, (r,)) for r in living]
+        able += [(self._go_on, (r, *pair)) for r in living if r.process for pair in r.process.tasks()]
+        able += [(self._take, (request,)) for request in sendable(self.wire)]
+        able += [(self._move, (job,)) for job in self.platform.in_flight()]
+        if able:
+            move, what = self.dice.choice(able)
+            move(*what)
 
     def _step_of(self, replica: Replica) -> None:
         process = replica.process
@@ -217,11 +221,6 @@ class World:
         except ConnectorError as e:
             raise Broken(f"the service ended: {e}") from e
 
-    def _task(self) -> None:
-        tasks = [(r, *pair) for r in self._living() if r.process for pair in r.process.tasks()]
-        if tasks:
-            self._go_on(*self.dice.choice(tasks))
-
     def _go_on(self, replica: Replica, *pair: object) -> None:
         assert replica.process
         self.tells(f"task {self._name(replica)}")
@@ -229,11 +228,6 @@ class World:
             replica.process.go_on(*pair)  # type: ignore[arg-type]
         except Died:
             self._die(replica)
-
-    def _land(self) -> None:
-        ready = sendable(self.wire)
-        if ready:
-            self._take(self.dice.choice(ready))
 
     def _take(self, request: Request) -> None:
         """Let a commit reach Kafka, or not, and its answer reach the client, or not."""
@@ -246,11 +240,6 @@ class World:
         code = None if fate == "request" else self.broker.commit(request.member, request.generation, request.wanted)
         self.tells(f"commit {request.member} {fate} {code} {_shown(request.wanted)}")
         request.client.answer(request, KafkaError._TIMED_OUT if fate else code)
-
-    def _job(self) -> None:
-        jobs = self.platform.in_flight()
-        if jobs:
-            self._move(self.dice.choice(jobs))
 
     def _move(self, job: SimJob) -> None:
         if job.status is Status.QUEUED:
