@@ -81,9 +81,19 @@ class Member:
         return None
 
     def committed(self, partition: int = 0) -> tuple[int, str]:
-        """Return offset and metadata."""
-        [found] = self.consumer.committed([TopicPartition(self.topic, partition)], timeout=10)
-        return found.offset, found.metadata or ""
+        """Return offset and metadata; a client may leave the question without an answer, then it is asked again."""
+        found: list[TopicPartition] = []
+
+        def asked() -> bool:
+            try:
+                found[:] = self.consumer.committed([TopicPartition(self.topic, partition)], timeout=2)
+            except KafkaException as e:
+                assert e.args[0].code() == KafkaError._TIMED_OUT
+                self.consumer.poll(0.05)
+            return bool(found)
+
+        wait_for(asked)
+        return found[0].offset, found[0].metadata or ""
 
 
 def _settled(*members: Member, partitions: int) -> None:
