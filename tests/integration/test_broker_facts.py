@@ -81,19 +81,9 @@ class Member:
         return None
 
     def committed(self, partition: int = 0) -> tuple[int, str]:
-        """Return offset and metadata; a client may leave the question without an answer, then it is asked again."""
-        found: list[TopicPartition] = []
-
-        def asked() -> bool:
-            try:
-                found[:] = self.consumer.committed([TopicPartition(self.topic, partition)], timeout=2)
-            except KafkaException as e:
-                assert e.args[0].code() == KafkaError._TIMED_OUT
-                self.consumer.poll(0.05)
-            return bool(found)
-
-        wait_for(asked)
-        return found[0].offset, found[0].metadata or ""
+        """Return offset and metadata."""
+        [found] = self.consumer.committed([TopicPartition(self.topic, partition)], timeout=3)
+        return found.offset, found.metadata or ""
 
 
 def _settled(*members: Member, partitions: int) -> None:
@@ -170,7 +160,12 @@ def test_a_request_may_be_taken_for_one_partition_and_refused_for_another(node: 
         with pytest.raises(KafkaException, match="metadata string too large"):
             member.consumer.commit(offsets=both, asynchronous=False)
         assert member.committed(0) == (5, "fits")
-        assert member.committed(1)[0] < 0
+        if node.version != OLDEST:
+            assert member.committed(1)[0] < 0
+            return
+        with pytest.raises(KafkaException) as unanswered:  # 3.5 keeps it "pending" for good; mended by 3.7
+            member.committed(1)
+        assert unanswered.value.args[0].code() == KafkaError._TIMED_OUT
 
 
 # --- who may commit -----------------------------------------------------------------------------------------------
