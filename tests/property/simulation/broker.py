@@ -86,9 +86,9 @@ class Broker:
     def commit(self, name: str, generation: int, wanted: Mapping[TopicPartition, Committed]) -> int | None:
         """Take a commit request, or return the code of its refusal."""
         if name not in self.members:
-            return KafkaError.UNKNOWN_MEMBER_ID  # type: ignore[no-any-return]
+            return int(KafkaError.UNKNOWN_MEMBER_ID)
         if generation != self.generation:
-            return KafkaError.ILLEGAL_GENERATION  # type: ignore[no-any-return]
+            return int(KafkaError.ILLEGAL_GENERATION)
         self.witness.commits(self.offsets, wanted)
         self.offsets.update(wanted)
         return None

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from connector.celonis.client import DataPushClient
 from connector.celonis.jobs import Job, JobSpec, UploadedChunk
 from connector.celonis.outcomes import Operation, reaction
-from connector.core.jobs import Status
 from connector.errors import CelonisError, CelonisRefused, CelonisThrottled, CelonisUnreachable, Reaction
 from tests.property.simulation.platform import IN_FLIGHT, Refusal
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from connector.core.jobs import Status
     from tests.property.simulation.platform import Platform, SimJob
     from tests.property.simulation.tables import SimSpool
 

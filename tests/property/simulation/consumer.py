@@ -4,6 +4,8 @@ Never decides anything about data. Invariant: as with librdkafka all callbacks c
 of a client takes effect after the one it sent before, and what is revoked is given up before the next generation.
 """
 
+# ruff: noqa: ARG002 - the client names its arguments
+
 from __future__ import annotations
 
 from collections import deque
@@ -238,6 +240,7 @@ class SimSource(KafkaSource):
         self._contact = Contact("simulated")
         self._commits, self._starts = self.new_commits(), Starts(SETTINGS)
         self._consumer = self._commits.consumer = self._starts.consumer = cast("Any", consumer)
+        self.client = consumer
         consumer.on_commit = self._commits.on_commit
         self._listener = None
         self._unread = set()
@@ -256,13 +259,13 @@ class SimSource(KafkaSource):
 
     def unreachable(self, *, told: bool) -> None:
         """No broker can be reached; `told`: the client has noticed."""
-        self._consumer.away = True
+        self.client.away = True
         if told:
             self._contact.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
 
     def reachable(self) -> None:
         """Brokers are back."""
-        self._consumer.away = False
+        self.client.away = False
         self._contact.reached()
 
 
@@ -277,4 +280,3 @@ def sendable(wire: list[Request]) -> list[Request]:
         if not request.client.away:
             first.setdefault(request.client, request)
     return list(first.values())
-

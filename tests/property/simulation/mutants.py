@@ -1,352 +1,38 @@
-"""Owns the mutants: the connector with one rule of the protocol left out, each a part of its own.
+"""Owns the list of the mutants: the connector with one rule of the protocol left out, by name.
 
-Never changes a module. Invariant: a mutant differs from the product in its rule only.
+Never changes a module. Invariant: the simulation must fail for every one of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-from connector.celonis.pusher import JobPusher
-from connector.core.jobs import Seen, Status
-from connector.core.loads import Doubtful
-from connector.errors import Reaction
-from connector.kafka.commits import NOTHING as _NOTHING
-from connector.kafka.commits import Commits
-from connector.pipeline import Pipeline
-from connector.pushes import Pushes
-from connector.recovery import Outcome, Recovery
-from connector.sink import Stage
-from tests.property.simulation.consumer import SimSource
+from tests.property.simulation import mutants_of_ownership as own
+from tests.property.simulation import mutants_of_pushing as push
+from tests.property.simulation.rebuilt import with_pushes, with_recovery
 from tests.property.simulation.replica import Parts
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-
-    from connector.core.intents import Committed
-    from connector.core.loads import Done, Load, Prepared, Receipt
-    from connector.core.offsets import OffsetRange, TopicPartition
-    from connector.errors import CelonisError
-    from connector.ports import Now
-    from connector.recovery import OpenJob
-    from connector.sink import Push, TableSink
-
-
-class _Rebuilt(Pipeline):
-    """A pipeline with another kind of pushes or recovery."""
-
-    pushes_type: type[Pushes] = Pushes
-    recovery_type: type[Recovery] = Recovery
-
-    def __init__(self, **parts: Any) -> None:
-        super().__init__(**parts)
-        self.recovery = self.recovery_type(parts["origin_of"])
-        taken = ("source", "spool", "pusher", "dead_letters", "observer", "window", "origin_of", "executing")
-        self.pushes = self.pushes_type(
-            sinks=self.sinks,
-            recovery=self.recovery,
-            forget_records=self._stand_before,
-            **{name: parts[name] for name in taken},
-        )
-
-
-def with_pushes(kind: type[Pushes]) -> Parts:
-    """Return the parts of a process with these pushes."""
-    return Parts(pipeline=type(f"With{kind.__name__}", (_Rebuilt,), {"pushes_type": kind}))
-
-
-def with_recovery(kind: type[Recovery]) -> Parts:
-    """Return the parts of a process with this recovery."""
-    return Parts(pipeline=type(f"With{kind.__name__}", (_Rebuilt,), {"recovery_type": kind}))
-
-
-# --- decide ---------------------------------------------------------------------------------------------------
-
-
-class DecidesForWhatIsLost(Pushes):
-    """No ownership check before the intents: the job goes out with the rows of partitions that went away."""
-
-    def _decide(self, push: Push, free: int, now: Now) -> bool:
-        lost = set(push.lost)
-        if lost >= {r.tp for r in push.load.ranges}:
-            return super()._decide(push, free, now)
-        push.lost = set()
-        decided = super()._decide(push, free, now)
-        if decided:
-            push.notes = {tp: note for tp, note in push.notes.items() if tp not in lost}
-        else:
-            push.lost = lost
-        return decided
-
-
-class DecidesBeforeRejects(Pushes):
-    """The intents do not wait for the dead letters below the load's end."""
-
-    def _has_open_rejects(self, push: Push) -> bool:
-        return False
-
-
-class ExecutesWithoutIntents(Pushes):
-    """A job is executed as soon as its intents are sent."""
-
-    def _look_at_intents(self, sink: TableSink, push: Push) -> None:
-        push.stage = Stage.DECIDED
-
-
-class ForgetsWhatMayHaveArrived(Pushes):
-    """A job is deleted whose intents may have arrived, when nothing of it is left here."""
-
-    def _undecided(self, sink: TableSink, push: Push) -> None:
-        if not push.kept_notes and push.prepared:
-            self._pusher.forget(push.prepared.job_id)
-        super()._undecided(sink, push)
-
-
-class OneByOne(SimSource):
-    """Every partition is committed in a request of its own."""
-
-    def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
-        missing = {tp: c for tp, c in sorted(wanted.items()) if self.committed.get(tp) != c}
-        for tp, c in missing.items():
-            super().commit({tp: c})
-        return not missing
-
-
-class RevokesWithIntents(Pipeline):
-    """What is committed at a revocation holds intents that the partitions which stay do not get."""
-
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        self._source.commit({tp: c for tp, c in self._commits().items() if tp in partitions})
-        self._forget(partitions)
-
-
-class RegainsWhatWasLost(Pipeline):
-    """No epochs: a partition that comes back is taken for what it was."""
-
-    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
-        for sink in self.sinks.values():
-            if sink.push:
-                sink.push.lost -= committed.keys()
-        return super().assigned(committed)
-
-
-# --- apply ----------------------------------------------------------------------------------------------------
-
-
-class PushesAgainUnasked(JobPusher):
-    """An execute without an answer is followed by another job instead of a question."""
-
-    def _receipt_of(self, error: CelonisError, load: Load, prepared: Prepared | None) -> Receipt:
-        if error.reaction is Reaction.ASK:
-            return Doubtful(load, None, 1.0, str(error))
-        return super()._receipt_of(error, load, prepared)
-
-    def _execute(self, job_id: str) -> None:
-        self._client.execute(job_id)
-
-
-class StartsOver(Pushes):
-    """A push in doubt begins again with another job, though its intents stand."""
-
-    def _go_on(self, push: Push) -> None:
-        push.prepared = None
-        super()._go_on(push)
-
-
-class UploadsUnverified(JobPusher):
-    """Nobody looks whether a job holds each chunk once."""
-
-    def _mismatch(self, job_id: str, expected: int) -> str:
-        return ""
-
-
-class ErasesNotes(Pushes):
-    """A commit while the job runs does not repeat the note, which erases it."""
-
-    def notes(self) -> dict[TopicPartition, Committed | None]:
-        if any(s.push and s.push.stage is Stage.APPLYING for s in self._sinks.values()):
-            return {}
-        return super().notes()
-
-
-# --- finish ---------------------------------------------------------------------------------------------------
-
-
-class HoldsBuffersOnly(Pipeline):
-    """The load in flight holds no offsets: they are committed before its job is DONE."""
-
-    def _held(self) -> Iterator[Iterable[OffsetRange]]:
-        in_hand = (messages.ranges for messages in self._in_hand)
-        yield from (sink.buffer.held for sink in self.sinks.values())
-        yield self._dead_letters.held
-        yield from in_hand
-
-
-class _FinishesAnyway(Pushes):
-    def __init__(self, **parts: Any) -> None:
-        super().__init__(**parts)
-        self.ends: dict[TopicPartition, int] = {}
-
-    def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
-        self.ends |= {r.tp: r.end for r in push.load.ranges if r.tp in push.lost}
-        super()._done(sink, push, receipt)
-
-
-class FinishesWhatIsLost(_Rebuilt):
-    """No ownership check before the final commit: the end goes out for partitions that went away, too."""
-
-    pushes_type = _FinishesAnyway
-
-    def _commits(self) -> dict[TopicPartition, Committed]:
-        from connector.core.intents import Committed  # noqa: PLC0415 - the others know it as a type only
-
-        assert isinstance(self.pushes, _FinishesAnyway)
-        ends = self.pushes.ends
-        for tp in self._source.assigned:
-            ends.pop(tp, None)
-        return super()._commits() | {tp: Committed(end) for tp, end in ends.items()}
-
-
-class CommitsForOthers(SimSource):
-    """Offers to Kafka what it is told, also for partitions that are not its own."""
-
-    def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
-        return self._commits.offer(wanted)
-
-
-class DeletesBeforeTheCommit(Pushes):
-    """A job that is DONE is deleted before its offsets are committed."""
-
-    def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
-        super()._done(sink, push, receipt)
-        self._pusher.forget(receipt.job_id)
-
-
-class DeletesWhatOthersAskFor(Pushes):
-    """A job that is DONE is deleted although a partition of it went away, whose owner may ask for it."""
-
-    def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
-        lost = bool(push.lost)
-        super()._done(sink, push, receipt)
-        if lost:
-            self._done_jobs.append(receipt.job_id)
-
-
-# --- assign ---------------------------------------------------------------------------------------------------
-
-
-class IgnoresIntents(Recovery):
-    """Partitions go on from the committed offset, whatever stands with it."""
-
-    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> None:
-        super().assigned({tp: c._replace(metadata="") for tp, c in committed.items()})
-
-
-class GoesBackBeforeNew(Recovery):
-    """A job that was found in NEW is not rolled forward, but taken for one without effect."""
-
-    def settle(self, seen: Seen) -> Outcome | None:
-        return super().settle(replace(seen, status=Status.ERROR) if seen.status is Status.NEW else seen)
-
-
-class GoesBackBeforeRunning(Recovery):
-    """A job that was found running is not waited for."""
-
-    def settle(self, seen: Seen) -> Outcome | None:
-        running = seen.status in (Status.QUEUED, Status.RUNNING)
-        return super().settle(replace(seen, status=Status.ERROR) if running else seen)
-
-
-class GoesOnAfterUnknown(Recovery):
-    """An append table goes on from the committed offset when the job of its intent is unknown."""
-
-    def _unknown(self, job: OpenJob) -> None:
-        return None
-
-
-class FlowsUnderIntents(Pipeline):
-    """Partitions under an intent are read while their job is waited for."""
-
-    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
-        super().assigned(committed)
-        return ()
-
-    def held_back(self, now: Now) -> dict[TopicPartition, str]:
-        waiting = self.recovery.held
-        return {tp: why for tp, why in super().held_back(now).items() if tp not in waiting}
-
-
-class StartsWhileUnread(SimSource):
-    """A partition whose committed offset could not be read flows at once, from its beginning."""
-
-    def _on_assign(self, consumer: Any, partitions: list[Any]) -> None:
-        super()._on_assign(consumer, partitions)
-        if self._unread:
-            self._take(dict.fromkeys(self._unread, _NOTHING), [])
-            self._unread.clear()
-
-
-# --- revoke, lost ---------------------------------------------------------------------------------------------
-
-
-class KeepsBuffers(Pipeline):
-    """Positions go, the records of the same partitions stay in the buffer."""
-
-    def _forget(self, partitions: Collection[TopicPartition]) -> None:
-        self.recovery.drop(partitions)
-        for sink in self.sinks.values():
-            if sink.push:
-                sink.push.lost.update(partitions)
-        self._dead_letters.drop(partitions)
-
-
-class TrustsSilence(Commits):
-    """A commit without an answer is taken for one that was refused."""
-
-    def _refused(self, error: Any, partitions: Collection[TopicPartition]) -> None:
-        super()._refused(error, partitions)
-        self.unsure.clear()
-
-
-class SourceThatTrustsSilence(SimSource):
-    def new_commits(self) -> Commits:
-        return TrustsSilence(self._contact)
-
-
-class ExecutesBeyondTheWindow(Pushes):
-    """A job that was found in NEW is executed without a grant."""
-
-    def _move_job(self, job: OpenJob, free: int, now: Now) -> int:
-        window = self.window
-        taken = super()._move_job(job, free, now)
-        self.window = window
-        return taken
-
-
-MUTANTS: dict[str, Callable[[], Parts]] = {
-    "decides for what is lost": lambda: with_pushes(DecidesForWhatIsLost),
-    "decides before rejects": lambda: with_pushes(DecidesBeforeRejects),
-    "executes without intents": lambda: with_pushes(ExecutesWithoutIntents),
-    "forgets what may have arrived": lambda: with_pushes(ForgetsWhatMayHaveArrived),
-    "intents one by one": lambda: Parts(source=OneByOne),
-    "revokes with intents": lambda: Parts(pipeline=RevokesWithIntents),
-    "regains what was lost": lambda: Parts(pipeline=RegainsWhatWasLost),
-    "pushes again unasked": lambda: Parts(pusher=PushesAgainUnasked),
-    "starts over": lambda: with_pushes(StartsOver),
-    "uploads unverified": lambda: Parts(pusher=UploadsUnverified),
-    "erases notes": lambda: with_pushes(ErasesNotes),
-    "holds buffers only": lambda: Parts(pipeline=HoldsBuffersOnly),
-    "finishes what is lost": lambda: Parts(pipeline=FinishesWhatIsLost, source=CommitsForOthers),
-    "deletes before the commit": lambda: with_pushes(DeletesBeforeTheCommit),
-    "deletes what others ask for": lambda: with_pushes(DeletesWhatOthersAskFor),
-    "ignores intents": lambda: with_recovery(IgnoresIntents),
-    "goes back before new": lambda: with_recovery(GoesBackBeforeNew),
-    "goes back before running": lambda: with_recovery(GoesBackBeforeRunning),
-    "goes on after unknown": lambda: with_recovery(GoesOnAfterUnknown),
-    "flows under intents": lambda: Parts(pipeline=FlowsUnderIntents),
-    "starts while unread": lambda: Parts(source=StartsWhileUnread),
-    "keeps buffers": lambda: Parts(pipeline=KeepsBuffers),
-    "trusts silence": lambda: Parts(source=SourceThatTrustsSilence),
-    "executes beyond the window": lambda: with_pushes(ExecutesBeyondTheWindow),
+MUTANTS: dict[str, Parts] = {
+    "decides for what is lost": with_pushes(push.DecidesForWhatIsLost),
+    "decides before rejects": with_pushes(push.DecidesBeforeRejects),
+    "executes without intents": with_pushes(push.ExecutesWithoutIntents),
+    "forgets what may have arrived": with_pushes(push.ForgetsWhatMayHaveArrived),
+    "intents one by one": Parts(source=push.OneByOne),
+    "revokes with intents": Parts(pipeline=push.RevokesWithIntents),
+    "regains what was lost": Parts(pipeline=push.RegainsWhatWasLost),
+    "pushes again unasked": Parts(pusher=push.PushesAgainUnasked),
+    "starts over": with_pushes(push.StartsOver),
+    "uploads unverified": Parts(pusher=push.UploadsUnverified),
+    "erases notes": with_pushes(push.ErasesNotes),
+    "holds buffers only": Parts(pipeline=push.HoldsBuffersOnly),
+    "finishes what is lost": Parts(pipeline=push.FinishesWhatIsLost, source=push.CommitsForOthers),
+    "deletes before the commit": with_pushes(push.DeletesBeforeTheCommit),
+    "deletes what others ask for": with_pushes(push.DeletesWhatOthersAskFor),
+    "ignores intents": with_recovery(own.IgnoresIntents),
+    "goes back before new": with_recovery(own.GoesBackBeforeNew),
+    "goes back before running": with_recovery(own.GoesBackBeforeRunning),
+    "goes on after unknown": with_recovery(own.GoesOnAfterUnknown),
+    "flows under intents": Parts(pipeline=own.FlowsUnderIntents),
+    "starts while unread": Parts(source=own.StartsWhileUnread),
+    "keeps buffers": Parts(pipeline=own.KeepsBuffers),
+    "trusts silence": Parts(source=own.SourceThatTrustsSilence),
+    "executes beyond the window": with_pushes(push.ExecutesBeyondTheWindow),
 }

@@ -23,7 +23,7 @@ from tests.property.simulation.tables import SimBuffer, SimDeadLetters, SimDecod
 
 if TYPE_CHECKING:
     from connector.core.budget import HourWindow as Window
-    from tests.property.simulation.world import World
+    from tests.property.simulation.stage import Stage
 
 FOREVER = 1e9
 
@@ -41,7 +41,7 @@ class Parts:
 class Process:
     """One life of a replica."""
 
-    def __init__(self, world: World, parts: Parts) -> None:
+    def __init__(self, world: Stage, parts: Parts) -> None:
         nature = world.nature
         self._world = world
         self.executes = 0

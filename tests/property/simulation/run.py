@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from tests.property.simulation.mutants import MUTANTS
 from tests.property.simulation.platform import Broken
 from tests.property.simulation.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, MutableMapping
 
     from tests.property.simulation.replica import Parts
 
@@ -45,7 +46,7 @@ def silence() -> Iterator[None]:
 def written_to(trace: list[str]) -> Iterator[None]:
     """Put the product's log lines into the trace."""
 
-    def keep(_: Any, level: str, event: dict[str, Any]) -> str:
+    def keep(_: Any, level: str, event: MutableMapping[str, Any]) -> str:
         trace.append(" " * 12 + f"[{level}] " + " ".join(f"{k}={v}" for k, v in event.items()))
         raise structlog.DropEvent
 
@@ -89,17 +90,18 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20_000)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--mutant", help="a mutant by its name: see mutants.py")
+    parser.add_argument("--mutant", help="leave out a rule, by its name in mutants.py")
     arguments = parser.parse_args()
+    parts = MUTANTS[arguments.mutant] if arguments.mutant else None
     if arguments.seed is not None:
-        trace, error = trace_of(arguments.seed)
+        trace, error = trace_of(arguments.seed, parts)
         print(*trace, f"=> {type(error).__name__}: {error}" if error else "=> all laws hold", sep="\n")
         return int(error is not None)
     began = time.monotonic()
     try:
         for first in range(arguments.first, arguments.first + arguments.seeds, 1000):
             last = min(first + 1000, arguments.first + arguments.seeds)
-            run_seeds(range(first, last))
+            run_seeds(range(first, last), parts)
             rate = (last - arguments.first) / (time.monotonic() - began)
             print(f"seeds {arguments.first} to {last - 1}: all laws hold, {rate:.0f} schedules a second", flush=True)
     except Failure as e:

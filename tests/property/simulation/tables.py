@@ -4,6 +4,8 @@ Never touches a disk and never decides about offsets. Invariant: what a partitio
 a load's chunks hold exactly its live rows, of a key only the last one, as with the real spool.
 """
 
+# ruff: noqa: ARG002 - the ports name their arguments
+
 from __future__ import annotations
 
 from collections import Counter
@@ -117,7 +119,10 @@ class SimBuffer:
     def __init__(self, target: Target, spool: SimSpool) -> None:
         self._target, self._spool = target, spool
         self._sealed = 0
-        self.clear()
+        self._rows: list[Row] = []
+        self._runs: list[Run] = []
+        self._held: dict[TopicPartition, OffsetRange] = {}
+        self._opened_at = 0.0
 
     @property
     def fill(self) -> Fill:
@@ -149,10 +154,7 @@ class SimBuffer:
         self._runs = [run for run in self._runs if run.tp not in partitions]
 
     def clear(self) -> None:
-        self._rows: list[Row] = []
-        self._runs: list[Run] = []
-        self._held: dict[TopicPartition, OffsetRange] = {}
-        self._opened_at = 0.0
+        self._rows, self._runs, self._held, self._opened_at = [], [], {}, 0.0
 
     def flush(self, schema: TableSchema, trigger: Trigger) -> Load:
         self._sealed += 1
