@@ -25,6 +25,10 @@ test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apac
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
 
+.PHONY: sim
+sim: $(VENV)/.ready ## Seeded schedules of faults against the real pipeline (N=20000; SEED= shows one)
+	$(BIN)/python -m tests.property.simulation.run --seeds $(or $(N),20000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: chaos
 chaos: $(VENV)/.ready ## Two million messages while everything breaks, then compare (MINUTES=10, SEED=, PROTOCOL=consumer)
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL))

@@ -257,8 +257,8 @@ class Pipeline:
             self.pushes.urgent = True  # on its way, or to be offered again
             return
         self._commit_at = now.mono + self._commit_interval
-        if self._delete_finished_jobs:
-            for job_id in self.pushes.unneeded():
+        for job_id in self.pushes.unneeded():
+            if self._delete_finished_jobs:
                 self._pusher.forget(job_id)
 
     def _commits(self) -> dict[TopicPartition, Committed]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_NOTHING = Committed(-1)
 THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the window's business
 
 
@@ -57,8 +58,8 @@ class Pushes:
         self._executing = executing
         self.window = window
         self.urgent = False  # something is decided or done: commit at the next occasion
-        self._last_jobs: dict[str, str] = {}  # by table
-        self._done_jobs: list[str] = []  # not needed once the offsets are committed
+        self._last_jobs: dict[str, str] = {}  # by table, which remember its columns; their ends are committed
+        self._finished: list[tuple[str, str, tuple[OffsetRange, ...]]] = []  # table, job, and what it carried
 
     def notes(self) -> dict[TopicPartition, Committed | None]:
         """Return what must stand in Kafka for partitions of decided pushes; None: leave it as it is."""
@@ -84,8 +85,17 @@ class Pushes:
         self._pusher.prepare(push.load)
 
     def unneeded(self) -> list[str]:
-        """Return, once, the jobs that nobody asks for any more, now that the offsets are committed."""
-        jobs, self._done_jobs = self._done_jobs, []
+        """Return, once, the jobs that nobody asks for any more; to be asked when Kafka has all that was to commit.
+
+        A job is asked for as long as its intent stands. So it counts only if the end of each of its ranges is known to
+        be committed by us; where a partition went away before that, the job is left to whoever has it now.
+        """
+        jobs: list[str] = []
+        for table, job, ranges in self._finished:
+            if all(self._source.committed.get(r.tp, _NOTHING).offset >= r.end for r in ranges):
+                jobs += [self._last_jobs[table]] if table in self._last_jobs else []
+                self._last_jobs[table] = job
+        self._finished = []
         return jobs
 
     # --- what a receipt means ---------------------------------------------------------------------------------
@@ -132,10 +142,8 @@ class Pushes:
     def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
         sink.isolation.succeeded(receipt.load)
         self._spool.remember(sink.table, receipt.load.schema)
-        if not push.lost:  # else others may still ask for this job
-            if previous := self._last_jobs.get(sink.table):
-                self._done_jobs.append(previous)
-            self._last_jobs[sink.table] = receipt.job_id  # which remembers the table's columns
+        if not push.lost:
+            self._finished.append((sink.table, receipt.job_id, receipt.load.ranges))
         self._release(sink, push)
         self.urgent = True
 

@@ -168,6 +168,24 @@ def test_a_partition_lost_while_the_job_runs_is_not_committed_and_its_job_is_kep
     assert bench.pusher.forgotten == [], "whoever has A0 may still ask for the first job"
 
 
+def test_a_job_whose_end_we_could_not_commit_is_left_to_whoever_has_its_partition_now(make: Make) -> None:
+    bench = make({A0: [b"1"], A1: []}, records=1, delete=True)
+    bench.step()
+    bench.executing()
+    bench.pusher.done()
+    bench.source.accepts_commits = False  # we were evicted, and have not heard of it yet
+    bench.step()
+    bench.take_away(A0)
+    bench.source.accepts_commits = True
+    for _ in range(2):
+        bench.source.log[A1] += [b"2"]
+        bench.step(6)
+        bench.executing()
+        bench.pusher.done()
+        bench.step(6)
+    assert bench.pusher.forgotten == ["job-2"], "job-1 stands in the intent of A0"
+
+
 def test_a_job_without_effect_gives_way_to_another_with_its_own_intents(make: Make) -> None:
     bench = make({A0: [b"1"]}, records=1)
     bench.step()

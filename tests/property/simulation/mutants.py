@@ -26,6 +26,7 @@ MUTANTS: dict[str, Parts] = {
     "finishes what is lost": Parts(pipeline=push.FinishesWhatIsLost, source=push.CommitsForOthers),
     "deletes before the commit": with_pushes(push.DeletesBeforeTheCommit),
     "deletes what others ask for": with_pushes(push.DeletesWhatOthersAskFor),
+    "deletes what was not committed": with_pushes(push.DeletesWhatWasNotCommitted),
     "ignores intents": with_recovery(own.IgnoresIntents),
     "goes back before new": with_recovery(own.GoesBackBeforeNew),
     "goes back before running": with_recovery(own.GoesBackBeforeRunning),

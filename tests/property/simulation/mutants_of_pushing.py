@@ -194,13 +194,16 @@ class DeletesBeforeTheCommit(Pushes):
 
 
 class DeletesWhatOthersAskFor(Pushes):
-    """A job that is DONE is deleted although a partition of it went away, whose owner may ask for it."""
+    """A job that is DONE is deleted at the next commit, also where others have its partitions and may ask for it."""
 
     def _done(self, sink: TableSink, push: Push, receipt: Done) -> None:
-        lost = bool(push.lost)
+        push.lost = set()
         super()._done(sink, push, receipt)
-        if lost:
-            self._done_jobs.append(receipt.job_id)
+
+    def unneeded(self) -> list[str]:
+        jobs = [job for _, job, _ in self._finished]
+        self._finished = []
+        return jobs
 
 
 class ExecutesBeyondTheWindow(Pushes):
