@@ -206,6 +206,18 @@ class DeletesWhatOthersAskFor(Pushes):
         return jobs
 
 
+class DeletesWhatWasNotCommitted(Pushes):
+    """A job that is DONE is deleted after the next one, without a look whether Kafka has taken its end from us."""
+
+    def unneeded(self) -> list[str]:
+        jobs: list[str] = []
+        for table, job, _ in self._finished:
+            jobs += [self._last_jobs[table]] if table in self._last_jobs else []
+            self._last_jobs[table] = job
+        self._finished = []
+        return jobs
+
+
 class ExecutesBeyondTheWindow(Pushes):
     """A job that was found in NEW is executed without a grant."""
 
