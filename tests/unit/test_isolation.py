@@ -118,8 +118,8 @@ def test_a_search_ends_where_its_pushes_end(make: Make) -> None:
     assert not bench.dead_letters.sent
 
 
-def test_the_rest_of_a_topic_is_held_back_while_a_part_of_it_is_tried(make: Make) -> None:
-    bench = make({A0: _values(*range(64))}, isolate=40, limit=100)
+def _fail_twice(bench: Bench) -> None:
+    """Let the first load be flushed, and both of its jobs fail."""
     bench.step()
     bench.step(61)
     for _ in range(2):
@@ -127,6 +127,11 @@ def test_the_rest_of_a_topic_is_held_back_while_a_part_of_it_is_tried(make: Make
         bench.pusher.to_apply.clear()
         bench.pusher.receipts.append(JobFailed(prepared.load, prepared.job_id, "ERROR", ()))
         bench.step()
+
+
+def test_the_rest_of_a_topic_is_held_back_while_a_part_of_it_is_tried(make: Make) -> None:
+    bench = make({A0: _values(*range(64))}, isolate=40, limit=100)
+    _fail_twice(bench)
     bench.step()
     assert bench.sink("a").push is not None
     assert bench.pusher.to_prepare[-1].rows == 32
@@ -136,13 +141,7 @@ def test_the_rest_of_a_topic_is_held_back_while_a_part_of_it_is_tried(make: Make
 
 def test_a_partition_lost_during_the_search_ends_it(make: Make) -> None:
     bench = make({A0: _values(*range(8))}, isolate=40, limit=100)
-    bench.step()
-    bench.step(61)
-    for _ in range(2):
-        prepared = bench.executing()
-        bench.pusher.to_apply.clear()
-        bench.pusher.receipts.append(JobFailed(prepared.load, prepared.job_id, "ERROR", ()))
-        bench.step()
+    _fail_twice(bench)
     assert bench.sink("a").isolation.limit == 4
     bench.take_away(A0)
     assert bench.sink("a").isolation.limit is None
