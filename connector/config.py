@@ -210,7 +210,7 @@ class Spool(Model):
 class Memory(Model):
     """Records that are not on disk yet."""
 
-    buffer_bytes: Bytes = Field(32 << 20, ge=1 << 20)
+    buffer_bytes: Bytes = Field(24 << 20, ge=1 << 20)
     """The most bytes of all buffers in memory; the largest goes to disk first."""
 
 

@@ -51,8 +51,8 @@ def consumer_properties(kafka: Kafka) -> Properties:
     return {
         **_DEFAULTS,
         "fetch.queue.backoff.ms": 10,  # the default of 1000 costs nine tenths of the throughput
-        "queued.max.messages.kbytes": 16 * 1024,  # the most that is fetched ahead, in memory
-        "fetch.max.bytes": 8 << 20,  # and the most that one answer adds to it; default 50 MiB
+        "queued.max.messages.kbytes": 12 * 1024,  # the most that is fetched ahead, in memory
+        "fetch.max.bytes": 4 << 20,  # and the most that one answer adds to it; default 50 MiB
         "queued.min.messages": 50_000,
         "topic.metadata.refresh.interval.ms": 30_000,  # how soon a regular expression finds a new topic; default 300 s
         "topic.blacklist": _INTERNAL_TOPICS,  # they match `^.*`, too
