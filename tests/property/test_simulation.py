@@ -25,14 +25,14 @@ def test_the_laws_hold_in_every_schedule_from(first: int) -> None:
         pytest.fail(str(e), pytrace=False)
 
 
-@pytest.mark.parametrize("seed", [3, 314])
-def test_a_seed_is_a_schedule_whatever_the_order_of_sets(seed: int) -> None:
+def test_a_seed_is_a_schedule_whatever_the_order_of_sets() -> None:
     told = []
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-m", "tests.property.simulation.run", "--seed", str(seed)]
+        command = [sys.executable, "-m", "tests.property.simulation.run", "--digests", "--seeds", "100"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        told.append([line for line in done.stdout.splitlines() if "[" not in line[:14]])
+        told.append(done.stdout.splitlines())
+    assert len(told[0]) == 100
     assert told[0] == told[1]
 
 

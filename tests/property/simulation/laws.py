@@ -10,8 +10,10 @@ Never moves anything. The laws:
 5. In the end, when faults have ceased, everything is committed; tables equal the log: append tables hold every record
    exactly once, keyed tables the last record of every key, and the dead letters every reject at least once.
 
-Assumed: a job runs once and is applied as a whole; a person who deletes the job of an open intent is told by a halt of
-the append table. A reject may stand on the dead-letter topic more than once, since the broker's answer can be lost.
+Assumed: a job runs once and is applied as a whole; an upload that was answered does not come in again later (back to
+back it may), since whoever rolls a job forward cannot know how many chunks it should hold; a person who deletes the job
+of an open intent is told by a halt of the append table. A reject may stand on the dead-letter topic more than once,
+since the broker's answer can be lost.
 """
 
 from __future__ import annotations
