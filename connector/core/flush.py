@@ -16,6 +16,7 @@ class Trigger(StrEnum):
     RECORDS = "records"
     BYTES = "bytes"
     AGE = "age"
+    STALENESS = "staleness"
     SPOOL = "spool"
     DRAIN = "drain"
     ISOLATE = "isolate"
