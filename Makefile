@@ -45,6 +45,11 @@ check: $(VENV)/.ready ## Lint, format, types, direction of imports
 bench: $(VENV)/.ready ## Speed and memory as ratios; also writes benchmarks/latest.json
 	$(BIN)/python -m benchmarks.run
 
+.PHONY: picture
+picture: $(VENV)/.ready ## Who is pushed next, and how long records wait; draws benchmarks/freshness.svg
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.freshness --picture
+
 .PHONY: clean
 clean: ## Remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

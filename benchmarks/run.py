@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.decode import avro_decode_to_reference, json_decode_to_orjson
+from benchmarks.freshness import choose_to_max, freshness_to_optimum_steady
 from benchmarks.streaming import Ground, end_to_end, resident_memory
 
 LATEST = Path(__file__).parent / "latest.json"
@@ -23,21 +24,27 @@ BARS = {  # name → (what, bar, whether more is better)
     "avro_decode_to_reference": ("Avro decoding, times faster than fastavro and Table.from_pylist", 10.0, True),
     "json_decode_to_orjson": ("JSON decoding, times faster than orjson.loads alone", 1.0, True),
     "rss_mb_5gb_20_tables": ("Resident memory while 5 GB flow through 20 tables, MB", 400.0, False),
+    "freshness_to_optimum_steady": ("Mean weighted wait for a push at steady rates, to the optimum", 1.05, False),
+    "choose_1000_to_max": ("Choosing among 1,000 tables, as a multiple of max() by area", 10.0, False),
 }
 
 
 def main() -> int:
     """Measure, print a table, write the file; return the exit code."""
+    choosing, milliseconds = choose_to_max()
     ratios = {
         "avro_decode_to_reference": avro_decode_to_reference(),
         "json_decode_to_orjson": json_decode_to_orjson(),
+        "freshness_to_optimum_steady": freshness_to_optimum_steady(),
+        "choose_1000_to_max": choosing,
     }
     with Ground() as ground:
         ratios["end_to_end_avro_cpu_to_floor"], flat = end_to_end(ground)
         memory = resident_memory(ground)
         ratios["rss_mb_5gb_20_tables"] = memory.rss
     LATEST.write_text(json.dumps({"machine": machine(), "ratios": ratios}, indent=2) + "\n")
-    print(f"On {machine()}; 2,000,000 flat records took {flat.seconds:.0f} s, 5 GB took {memory.seconds:.0f} s.\n")
+    print(f"On {machine()}; 2,000,000 flat records took {flat.seconds:.0f} s, 5 GB took {memory.seconds:.0f} s.")
+    print(f"Choosing whom to push among 1,000 tables took {milliseconds:.1f} ms.\n")
     print("| measured | bar | found |\n|---|---|---|")
     missed = 0
     for name, (what, bar, more) in BARS.items():
