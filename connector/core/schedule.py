@@ -192,7 +192,7 @@ class Feasibility:
                 f"max_staleness of {_names(hopeless)} is too short: a push takes {self.service:.0f} s and one "
                 f"begins every {self.seconds:.0f} s. What helps: {ceil(self.service + self.seconds)} s or more"
             )
-        said = f"max_staleness of {len(self.shares)} tables takes {self.density:.0%} of all pushes: "
+        said = f"max_staleness (tables that have one: {len(self.shares)}) takes {self.density:.0%} of all pushes: "
         said += _SAYS[self.verdict]
         return said if self.verdict is Verdict.KEPT else f"{said}. {self._help()}"
 

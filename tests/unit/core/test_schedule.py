@@ -156,7 +156,7 @@ def test_deadlines_are_judged(
 @pytest.mark.parametrize(
     ("max_staleness", "service", "says"),
     [
-        pytest.param({"a": 105.0}, 5.0, ["1 tables", "10%", "all can be kept"], id="what is kept needs no help"),
+        pytest.param({"a": 105.0}, 5.0, ["have one: 1)", "10%", "all can be kept"], id="what is kept needs no help"),
         pytest.param(
             {"a": 25.0, "b": 35.0},
             5.0,
