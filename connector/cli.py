@@ -18,6 +18,7 @@ from connector import __version__
 from connector.config_file import effective, json_schema, load
 from connector.errors import CelonisError, ConfigError, ConnectorError, SourceError
 from connector.observe.logs import configure_logs
+from connector.options import read_bytes, read_rates, read_seconds
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -29,7 +30,7 @@ EXIT_CODES = {
     0: "done; after SIGTERM: drained, or what was left is read again at the next start",
     EXIT_UNEXPECTED: "an unexpected error, with its stack in the log",
     EXIT_USAGE: "the command line or the configuration cannot be used",
-    EXIT_CHECK: "`check` found something that fails, `status` something that stands still",
+    EXIT_CHECK: "`check` found something that fails, `status` something that stands still, `plan` what cannot be met",
     EXIT_KAFKA: "Kafka refuses for good: no authorization, a fenced instance",
     EXIT_CELONIS: "Celonis refuses for good: credentials, permission",
     EXIT_OTHER: "any other error that stops the service",
@@ -160,6 +161,54 @@ def status(path: Path) -> None:
     for what, reason in troubles.items() if isinstance(troubles, dict) else ():
         click.echo(f"{what}: {reason}")
     sys.exit(EXIT_CHECK if troubles else 0)
+
+
+@main.command()
+@config_option
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="NAME=N",
+    callback=read_rates,
+    help="Records per second of a topic, or of all topics of a table; may be repeated.",
+)
+@click.option(
+    "--record-bytes",
+    default="200",
+    callback=read_bytes,
+    show_default=True,
+    help="Size of a message of which none was seen.",
+)
+@click.option(
+    "--window", default="1h", callback=read_seconds, show_default=True, help="How far back rates are measured."
+)
+@click.option(
+    "--service",
+    default="5s",
+    callback=read_seconds,
+    show_default=True,
+    help="What a push takes, from the flush to DONE.",
+)
+@click.option(
+    "--parquet-ratio",
+    type=click.FloatRange(0, min_open=True),
+    help="Size of a row in Parquet by that of its message  [default: 0.2 for JSON, 0.5 for Avro]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(path: Path, *, as_json: bool, **assumed: Any) -> None:  # noqa: ANN401 - what the options are called there
+    """Tell how often tables will be pushed, how stale they get, and what cannot be met.
+
+    Rates come from the topics, by their offsets over time. Where --rate names every topic or table, no broker is asked;
+    of a regular expression it names the topics there will be.
+    """
+    from connector.plan_text import document, text  # noqa: PLC0415 - as above
+    from connector.planning import Assumptions, outlook  # noqa: PLC0415 - as above
+
+    told = Assumptions(**assumed)
+    found = outlook(_settings(path), told)
+    click.echo(document(found) if as_json else "\n".join(text(found, told)))
+    sys.exit(0 if all(f.met for f in found.findings) else EXIT_CHECK)
 
 
 @main.command()
