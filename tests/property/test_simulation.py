@@ -8,21 +8,43 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.property.cores import on_all_cores
 from tests.property.simulation.run import Failure, run_seeds, trace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
 
 SCHEDULES = int(os.environ.get("SIM", "20000"))
 TOGETHER = 500
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, TOGETHER))
-def test_the_laws_hold_in_every_schedule_from(first: int) -> None:
+FIRSTS = range(0, SCHEDULES, TOGETHER)
+
+
+def broken_from(first: int) -> str:
+    """Return what broke in the schedules from `first`, or nothing."""
     try:
         run_seeds(range(first, min(first + TOGETHER, SCHEDULES)))
     except Failure as e:
-        pytest.fail(str(e), pytrace=False)
+        return str(e)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[dict[int, Future[str]]]:
+    with on_all_cores(broken_from, FIRSTS) as begun:
+        yield begun
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_the_laws_hold_in_every_schedule_from(first: int, broken: dict[int, Future[str]]) -> None:
+    if what := broken[first].result():
+        pytest.fail(what, pytrace=False)
 
 
 def test_a_seed_is_a_schedule_whatever_the_order_of_sets() -> None:
