@@ -129,7 +129,7 @@ def choose_to_max() -> tuple[float, float]:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return ratio(lambda: max(candidates, key=lambda c: c.area(now)), work), statistics.median(times) * 1e3
+    return ratio(lambda: max(candidates, key=lambda c: c.bid(now)), work), statistics.median(times) * 1e3
 
 
 def main() -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, SecretStr, ValidationInfo, field_validator, model_validator
 
 from connector.config_tables import TOPIC_IN_TARGET, ColumnSettings, Flush, Table, TableDefaults, merged
 from connector.config_types import GIB, Bytes, Key, Model, Seconds
@@ -21,14 +22,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "MASK", "MAX_CHUNK", "OWN_PROPERTIES", "Auth", "BasicAuth", "Celonis", "ColumnSettings", "Flush", "Kafka",
-    "Memory", "OAuth", "Observe", "SchemaRegistry", "Settings", "Spool", "Table", "TableDefaults",
+    "MASK", "MAX_CHUNK", "OWN_PROPERTIES", "Auth", "BasicAuth", "Budget", "Celonis", "ColumnSettings", "Flush",
+    "Kafka", "Ledger", "Memory", "OAuth", "Observe", "SchemaRegistry", "Settings", "Spool", "Table", "TableDefaults",
     "is_secret_property",
 ]  # fmt: skip
 
 _UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 MAX_CHUNK = 1_000_000_000  # the platform's limit of one chunk, "1 GB at most"; ours is always under it
+
+MASK = "**********"
+_SECRET_PROPERTY = re.compile(
+    r"password|secret|token(?!\.endpoint)|\.pem$|jaas|oauthbearer\.config|assertion\.private\.key"
+)
+
+
+def is_secret_property(name: str) -> bool:
+    """Return whether the value of a librdkafka property must not be shown."""
+    return _SECRET_PROPERTY.search(name) is not None and not name.endswith(("certificate.pem", "ca.pem"))
+
+
+OWN_PROPERTIES = frozenset({
+    "bootstrap.servers", "group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store",
+    "enable.partition.eof", "isolation.level", "partition.assignment.strategy", "auto.offset.reset",
+    "group.protocol", "on_commit", "error_cb", "stats_cb", "logger", "oauth_cb",
+})  # fmt: skip
+"""librdkafka properties whose value the promises rest on."""
+
+
+def _masked(value: dict[str, Any]) -> dict[str, Any]:
+    return {k: MASK if is_secret_property(k) else v for k, v in value.items()}
+
+
+def _not_ours(value: dict[str, Any]) -> dict[str, Any]:
+    if ours := sorted(OWN_PROPERTIES & value.keys()):
+        raise ValueError(f"{', '.join(ours)}: set by the connector itself, remove it here")
+    return value
+
+
+ClientProperties = Annotated[dict[str, str | int | float | bool], AfterValidator(_not_ours), PlainSerializer(_masked)]
 
 
 class Kafka(Model):
@@ -52,12 +84,8 @@ class Kafka(Model):
     """The most messages taken from the client at once."""
     commit_interval: Seconds = 5.0
     """How often offsets that moved without a push (rejects, gaps) are committed."""
-    properties: dict[str, str | int | float | bool] = Field({}, repr=False)
+    properties: ClientProperties = Field({}, repr=False)
     """Any librdkafka property: SASL, TLS, timeouts. What the connector itself relies on is refused."""
-
-    @field_serializer("properties")
-    def _masked(self, value: dict[str, Any]) -> dict[str, Any]:
-        return {k: MASK if is_secret_property(k) else v for k, v in value.items()}
 
     @field_validator("start", mode="before")
     @classmethod
@@ -80,32 +108,6 @@ class Kafka(Model):
             return None
         at = datetime.fromisoformat(self.start)
         return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-
-    @field_validator("properties")
-    @classmethod
-    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if ours := sorted(OWN_PROPERTIES & value.keys()):
-            raise ValueError(f"{', '.join(ours)}: set by the connector itself, remove it here")
-        return value
-
-
-MASK = "**********"
-_SECRET_PROPERTY = re.compile(
-    r"password|secret|token(?!\.endpoint)|\.pem$|jaas|oauthbearer\.config|assertion\.private\.key"
-)
-
-
-def is_secret_property(name: str) -> bool:
-    """Return whether the value of a librdkafka property must not be shown."""
-    return _SECRET_PROPERTY.search(name) is not None and not name.endswith(("certificate.pem", "ca.pem"))
-
-
-OWN_PROPERTIES = frozenset({
-    "bootstrap.servers", "group.id", "group.instance.id", "enable.auto.commit", "enable.auto.offset.store",
-    "enable.partition.eof", "isolation.level", "partition.assignment.strategy", "auto.offset.reset",
-    "group.protocol", "on_commit", "error_cb", "stats_cb", "logger", "oauth_cb",
-})  # fmt: skip
-"""librdkafka properties whose value the promises rest on."""
 
 
 class BasicAuth(Model):
@@ -174,8 +176,6 @@ class Celonis(Model):
     """Credentials."""
     api_prefix: Literal["/data-ingestion", "/integration"] = "/data-ingestion"
     """Which of the two addresses of the API to use."""
-    pushes_per_hour: int = Field(240, ge=1, le=250)
-    """The most pushes in one UTC hour by this process; the whole team has 250."""
     executes_in_flight: int = Field(1, ge=1, le=10)
     """Jobs executing at once in the pool; more than one has been answered with 409."""
     push_workers: int = Field(4, ge=1, le=32)
@@ -194,6 +194,42 @@ class Celonis(Model):
     """User name and password of the proxy."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
+
+
+class Ledger(Model):
+    """The topic through which replicas, and deployments of one team, share the budget."""
+
+    topic: str = Field("kafka-celonis.budget", min_length=1)
+    """Its name; every deployment of the team names the same one."""
+    brokers: str | None = None
+    """Bootstrap servers, where the ledger is on another cluster than `kafka.brokers`."""
+    replication_factor: int = Field(-1, ge=-1)
+    """Of the topic when it is created; -1 takes the broker's default."""
+    properties: ClientProperties = Field({}, repr=False)
+    """librdkafka properties of that other cluster; `kafka.properties` counts only where `brokers` is not set."""
+
+    @model_validator(mode="after")
+    def _properties_of_its_own_brokers(self) -> Self:
+        if self.properties and self.brokers is None:
+            raise ValueError("properties are those of brokers: set brokers too, or leave kafka.properties to count")
+        return self
+
+
+class Budget(Model):
+    """The pushes of the hour: the whole team has 250."""
+
+    mode: Literal["paced", "ledger"] = "paced"
+    """`paced`: each replica spends its part by its partitions; `ledger`: all replicas draw on one, over a topic."""
+    pushes_per_hour: int = Field(240, ge=1, le=250)
+    """What all replicas of this group may spend in a UTC hour; all groups of the team together have 250."""
+    low_water: int = Field(5, ge=0)
+    """Consumption pauses when fewer pushes are left than this, long before the hour ends."""
+    replay_share: float = Field(0.25, ge=0, le=1)
+    """The most of the hour's pushes that replays may take."""
+    ledger: Ledger = Ledger()
+    """Where `mode: ledger` writes."""
+    clock_speed: float = Field(1.0, gt=0, le=3600)
+    """How much faster the hours of the platform pass; other than 1 only against the emulator."""
 
 
 class Spool(Model):
@@ -236,6 +272,8 @@ class Settings(Model):
     """Needed by tables in Avro."""
     celonis: Celonis
     """The target."""
+    budget: Budget = Budget()
+    """How the pushes of the hour are spent."""
     defaults: TableDefaults = TableDefaults()
     """Settings for all tables that do not set their own."""
     tables: list[Table] = Field(min_length=1)
@@ -259,6 +297,15 @@ class Settings(Model):
             return data
         tables = [merged(defaults, t) if isinstance(t, dict) else t for t in data["tables"]]
         return {**data, "tables": tables}
+
+    @field_validator("budget")
+    @classmethod
+    def _hours_pass_as_they_do(cls, budget: Budget, info: ValidationInfo) -> Budget:
+        celonis = info.data.get("celonis")  # None where it has problems of its own
+        host = urlsplit(celonis.team_url).hostname or "" if celonis else ""
+        if budget.clock_speed != 1 and host.endswith("celonis.cloud"):
+            raise ValueError("budget.clock_speed is for the emulator, the hours of Celonis pass at 1: remove it")
+        return budget
 
     @field_validator("tables")
     @classmethod

@@ -49,6 +49,10 @@ class TableDefaults(Model):
     """How message values are encoded."""
     flush: Flush = Flush()
     """When the table is flushed."""
+    weight: float = Field(1.0, gt=0)
+    """How much a waiting record of this table counts against one of another, when pushes are scarce."""
+    max_staleness: Seconds | None = Field(None, gt=0)
+    """The longest a record should wait until its job is done; such tables are pushed before others, when it is time."""
     decimals: Literal["double", "string"] = "double"
     """What becomes of decimals, which the platform does not know."""
     binary: Literal["base64", "hex"] = "base64"

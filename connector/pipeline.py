@@ -16,6 +16,7 @@ import structlog
 from connector.core.flush import Trigger
 from connector.core.intents import Committed
 from connector.core.offsets import safe_offsets
+from connector.core.schedule import choose
 from connector.errors import ConfigError, SpoolFull, Unavailable
 from connector.isolation import head
 from connector.pushes import Pushes
@@ -24,11 +25,12 @@ from connector.recovery import Recovery
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from connector.core.budget import HourWindow
+    from connector.core.hours import Now
     from connector.core.intents import Origin
     from connector.core.messages import MessageBatch
     from connector.core.offsets import OffsetRange, TopicPartition
-    from connector.ports import DeadLetters, Now, Observer, Pusher, Source, Spool
+    from connector.core.schedule import Candidate
+    from connector.ports import Budget, DeadLetters, Observer, Pusher, Source, Spool
     from connector.sink import TableSink
 
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ class Pipeline:
     """The loop over its ports.
 
     `sink_of` gives the table of a topic, `origin_of` what an intent of it is bound to, `executing` how many jobs may
-    execute at once.
+    execute at once, `workers` how many loads may be prepared at once.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class Pipeline:
         pusher: Pusher,
         dead_letters: DeadLetters,
         observer: Observer,
-        window: HourWindow,
+        budget: Budget,
         executing: int = 1,
+        workers: int = 4,
         commit_interval: float = 5.0,
         delete_finished_jobs: bool = False,
     ) -> None:
         self._source, self._spool, self._pusher = source, spool, pusher
-        self._dead_letters, self._observer = dead_letters, observer
+        self._dead_letters, self._observer, self._budget = dead_letters, observer, budget
         self._sink_of = sink_of
         self._commit_interval = commit_interval
         self._delete_finished_jobs = delete_finished_jobs
@@ -75,10 +78,11 @@ class Pipeline:
             dead_letters=dead_letters,
             observer=observer,
             recovery=self.recovery,
-            window=window,
+            budget=budget,
             origin_of=origin_of,
             forget_records=self._stand_before,
             executing=executing,
+            workers=workers,
         )
         self._topics: dict[str, TableSink] = {}
         self._stalled: dict[str, float] = {}  # topic → when what decoding needs is asked for again
@@ -93,6 +97,7 @@ class Pipeline:
         Raises:
             ConnectorError: the service cannot go on; whoever starts it again finds everything as it was committed.
         """
+        self._budget.step(now, self._source.share)
         for receipt in self._pusher.finished():  # 1 settle
             self.pushes.settle(receipt, now)
         for messages in self._consume(now):  # 2 a batch at a time
@@ -108,12 +113,12 @@ class Pipeline:
         """Read nothing more from the next step on, and push what is here whatever its age."""
         self._draining = True
 
-    def drained(self, now: Now) -> bool:
-        """Return whether a draining pipeline has done what it can: all is committed, or the budget is spent."""
+    def drained(self, now: Now, deadline: float) -> bool:
+        """Return whether a draining pipeline has done what it can before `deadline` (monotonic seconds)."""
         pushes = [s.push for s in self.sinks.values() if s.push]
         if any(p.in_pusher for p in pushes) or any(self._dead_letters.held) or self._source.committing:
             return False
-        return all(s.empty or s.halted for s in self.sinks.values()) or not self.pushes.window.left(now.utc)
+        return all(s.empty or s.halted for s in self.sinks.values()) or self._budget.next_at(now) > deadline
 
     def _stand_before(self, sink: TableSink, ranges: Iterable[OffsetRange]) -> None:
         """Forget what a table has in its buffer and in hand, and read again from the first offset of `ranges`."""
@@ -125,7 +130,10 @@ class Pipeline:
     # --- 2, 3 consume, decode, buffer -------------------------------------------------------------------------
 
     def _wait(self, now: Now) -> float:
-        return min(POLL_SECONDS, min((sink.wait(now.mono) for sink in self.sinks.values()), default=POLL_SECONDS))
+        soonest = min((sink.wait(now.mono) for sink in self.sinks.values()), default=POLL_SECONDS)
+        if self.pushes.waiting:
+            soonest = min(soonest, max(0.0, self._budget.next_at(now) - now.mono))
+        return min(POLL_SECONDS, max(soonest, 0.01 if self.pushes.waiting else 0.0))
 
     def _consume(self, now: Now) -> Iterator[MessageBatch]:
         """Yield what the source has, each batch in hand until it is taken in: an error on the way holds its offsets."""
@@ -204,14 +212,37 @@ class Pipeline:
     # --- 4 flush, push ----------------------------------------------------------------------------------------
 
     def _due(self, now: Now) -> Iterator[tuple[TableSink, Trigger]]:
+        """Yield whose turn it is: no more than can be executed next, and only as early as preparing them takes."""
         waiting = self.recovery.topics  # one job per table: what was found comes first
         idle = [s for s in self.sinks.values() if s.may_flush and s.topics.isdisjoint(waiting)]
-        for sink in idle:
-            trigger = Trigger.DRAIN if self._draining else sink.due(now.mono)
-            if trigger:
-                yield sink, trigger
-        if idle and self._spool.full() and not any(s.push for s in self.sinks.values()):
-            yield max(idle, key=lambda s: s.buffer.fill.size), Trigger.SPOOL
+        room = self.pushes.room(now) if idle else 0
+        candidates = {s.table: self._candidate(s, now) for s in idle} if room else {}
+        pressed = self._spool.pressed() and not any(s.push for s in self.sinks.values())
+        if not pressed and not any(c.trigger or c.max_staleness for c in candidates.values()):
+            return
+        for _ in range(room):
+            choice = choose(
+                [*candidates.values(), *self._absent(candidates)],
+                now.mono,
+                slot=self._budget.slot(now),
+                service=self.pushes.times.service,
+                pressed=pressed,
+                replay_allowed=True,
+            )
+            if choice is None:
+                return
+            pressed = False  # what is on its way makes room
+            del candidates[choice.candidate.table]
+            yield self.sinks[choice.candidate.table], choice.reason
+
+    def _candidate(self, sink: TableSink, now: Now) -> Candidate:
+        return sink.candidate(Trigger.DRAIN if self._draining else sink.due(now.mono))
+
+    def _absent(self, candidates: Collection[str]) -> Iterator[Candidate]:
+        """Yield the tables that want to be fresh and have nothing to push now: their next deadline counts already."""
+        for sink in self.sinks.values():
+            if sink.max_staleness is not None and sink.table not in candidates and not sink.halted:
+                yield sink.candidate(None)._replace(rows=0)
 
     def _flush(self, sink: TableSink, trigger: Trigger, now: Now) -> None:
         try:
@@ -229,18 +260,25 @@ class Pipeline:
         assigned = self._source.assigned
         for reason, holds in (
             ("draining", self._draining),
-            ("budget", not self.pushes.window.left(now.utc)),
             ("dead_letters", self._dead_letters.full),
             ("spool", self._disk_again_at > now.mono or self._spool.full()),
         ):
             if holds:
                 return dict.fromkeys(assigned, reason)
-        topics = {topic: "stalled" for topic, until in self._stalled.items() if until > now.mono}
+        topics = dict.fromkeys(self._sated(now), "budget")
+        topics |= {topic: "stalled" for topic, until in self._stalled.items() if until > now.mono}
         topics |= {topic: "isolating" for topic, sink in self._topics.items() if sink.full_for_search}
         topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
         topics |= dict.fromkeys(self.unroutable, "halted")
         by_topic = {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}
         return by_topic | dict.fromkeys(self._source.gone, "data_loss") | self.recovery.held
+
+    def _sated(self, now: Now) -> Iterator[str]:
+        """Yield the topics of tables that have a push's worth, while so few pushes are left that it must wait long."""
+        if self._budget.low(now):
+            for topic, sink in self._topics.items():
+                if sink.push or sink.due(now.mono):
+                    yield topic
 
     # --- 6 commit, and who owns what --------------------------------------------------------------------------
 

@@ -6,26 +6,22 @@ its timeout), and hands over immutable values only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from connector.core.budget import Claim, Grant, Wait
     from connector.core.columns import TableSchema
+    from connector.core.entries import Anchor, Entry, Stamped
     from connector.core.flush import Fill, Trigger
+    from connector.core.hours import Now
     from connector.core.intents import Committed
     from connector.core.jobs import Seen, Unseen
     from connector.core.loads import Load, Prepared, Receipt
     from connector.core.messages import Decoded, MessageBatch, Reject
     from connector.core.offsets import OffsetRange, TopicPartition
     from connector.errors import Unavailable
-
-
-class Now(NamedTuple):
-    """One reading of both clocks, in seconds: `mono` for ages and waits, `utc` (since the epoch) for the hour."""
-
-    mono: float
-    utc: float
 
 
 class Source(Protocol):
@@ -77,6 +73,11 @@ class Source(Protocol):
 
         False: on its way, refused, or nobody is there: offer it again.
         """
+        ...
+
+    @property
+    def share(self) -> float:
+        """The part of the group's partitions that is ours, 0 to 1; 0 while it is not known how many there are."""
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
@@ -193,6 +194,10 @@ class Spool(Protocol):
         """Return whether consumption must pause until something is pushed."""
         ...
 
+    def pressed(self) -> bool:
+        """Return whether the limit is near, so that the largest buffer must go first."""
+        ...
+
     def overflowing(self) -> Sequence[str]:
         """Return the tables whose buffers must spill now, so that memory stays in its bounds."""
         ...
@@ -241,16 +246,16 @@ class Pusher(Protocol):
         """Build the chunks, create a job, upload and verify: ends in Prepared, Empty, or a failure."""
         ...
 
-    def apply(self, prepared: Prepared) -> None:
-        """Execute the job and wait for its end: ends in Done or a failure. Costs one push of the budget."""
+    def apply(self, prepared: Prepared, deadline: float) -> None:
+        """Execute the job before `deadline` (monotonic seconds) and wait for its end: ends in Done or a failure."""
         ...
 
     def ask(self, job_id: str) -> None:
         """Ask for a job that another process may have made: ends in Seen or Unseen."""
         ...
 
-    def resume(self, job_id: str) -> None:
-        """Roll such a job forward: execute it if it is NEW (one push of the budget), and wait for its end."""
+    def resume(self, job_id: str, deadline: float) -> None:
+        """Roll such a job forward: execute it before `deadline` if it is NEW, and wait for its end."""
         ...
 
     def forget(self, job_id: str) -> None:
@@ -259,4 +264,77 @@ class Pusher(Protocol):
 
     def finished(self) -> Sequence[Receipt | Seen | Unseen]:
         """Return the receipts that have come in since the last call."""
+        ...
+
+
+class Budget(Protocol):
+    """The pushes that may be executed; times are monotonic seconds."""
+
+    def step(self, now: Now, share: float) -> None:
+        """Let time pass, with this replica's part of the group's partitions (0 to 1)."""
+        ...
+
+    def acquire(self, claim: Claim, now: Now) -> Grant | Wait:
+        """Return a grant for `claim`, the same one as long as it can be used, or when to ask again."""
+        ...
+
+    def end(self, claim_id: str, *, spent: bool) -> None:
+        """Take in that a claim is over: its job is final, or it was surely not executed (not `spent`)."""
+        ...
+
+    def throttled(self, wait: float | None, now: Now) -> None:
+        """Take in that the platform refused an execute for `wait` seconds, or without a hint until the hour turns."""
+        ...
+
+    def left(self, now: Now) -> int:
+        """Return the pushes left in this hour."""
+        ...
+
+    def next_at(self, now: Now) -> float:
+        """Return when the next push can be granted, if somebody asks for it."""
+        ...
+
+    def slot(self, now: Now) -> float:
+        """Return the seconds between two pushes of this replica, as a mean."""
+        ...
+
+    def low(self, now: Now) -> bool:
+        """Return whether so few pushes are left for so long that consumption must pause."""
+        ...
+
+
+class Ledger(Protocol):
+    """The budget ledger: one sequence of entries that all replicas write and read."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what is known of it cannot be trusted now; None when it is read to its end."""
+        ...
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The last entry of ours that was read back."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """How often reading has begun from the start, 1 at first: a new one says to forget all that was read before."""
+        ...
+
+    def append(self, entry: Entry) -> None:
+        """Send an entry; it is in the ledger once it is read back, and in trouble perhaps never.
+
+        To be called in trouble too: an entry that is read back is what ends it.
+        """
+        ...
+
+    def read(self) -> Sequence[Stamped]:
+        """Return the entries that have come since the last call, in their order; all are of `generation`, as it is now.
+
+        To be called often: all that goes on with the ledger goes on here.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
         ...

@@ -11,27 +11,30 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from connector.core.budget import Claim, Grant
 from connector.core.intents import Committed, Intent
 from connector.core.jobs import Seen, Status, Unseen
 from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
+from connector.core.times import Times
 from connector.errors import CelonisUnauthorized, ConnectorError
 from connector.sink import FAILURES_BEFORE_HALT, Push, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from connector.core.budget import HourWindow
+    from connector.core.hours import Now
     from connector.core.intents import Origin
     from connector.core.loads import Receipt
     from connector.core.offsets import OffsetRange, TopicPartition
-    from connector.ports import DeadLetters, Now, Observer, Pusher, Source, Spool
+    from connector.ports import Budget, DeadLetters, Observer, Pusher, Source, Spool
     from connector.recovery import OpenJob, Recovery
     from connector.sink import TableSink
 
 log = structlog.get_logger()
 
 _NOTHING = Committed(-1)
-THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the window's business
+THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the budget's business
+_FIRST = 1e15  # the bid of a job that was found: partitions wait for it
 
 
 class Pushes:
@@ -47,16 +50,18 @@ class Pushes:
         dead_letters: DeadLetters,
         observer: Observer,
         recovery: Recovery,
-        window: HourWindow,
+        budget: Budget,
         origin_of: Callable[[str], Origin],
         forget_records: Callable[[TableSink, Iterable[OffsetRange]], None],
         executing: int,
+        workers: int,
     ) -> None:
         self._sinks, self._source, self._spool, self._pusher = sinks, source, spool, pusher
         self._dead_letters, self._observer, self._recovery = dead_letters, observer, recovery
         self._origin_of, self._forget_records = origin_of, forget_records
-        self._executing = executing
-        self.window = window
+        self._executing, self._workers = executing, workers
+        self._budget = budget
+        self.times = Times()
         self.urgent = False  # something is decided or done: commit at the next occasion
         self._last_jobs: dict[str, str] = {}  # by table, which remember its columns; their ends are committed
         self._finished: list[tuple[str, str, tuple[OffsetRange, ...]]] = []  # table, job, and what it carried
@@ -118,16 +123,20 @@ class Pushes:
         push = sink.push
         if push is None:
             raise ConnectorError(f"a receipt came for table {sink.table}, which has no load in flight")
+        if push.stage is Stage.APPLYING:
+            self._budget.end(push.load.id, spent=_executed(receipt))
         match receipt:
             case Prepared():
+                self.times.prepared(receipt.seconds)
                 push.stage, push.prepared = Stage.PREPARED, receipt
             case Empty():
                 self._release(sink, push)
             case Done():
+                self.times.done(receipt.seconds, now.mono - push.applied_at)
                 self._done(sink, push, receipt)
             case Throttled():
                 if receipt.exhausted:
-                    self.window = self.window.close(now.utc, receipt.wait)
+                    self._budget.throttled(receipt.wait, now)
                 push.wait(now.mono + (receipt.wait or THROTTLED_SECONDS), receipt.prepared)
             case Unreadable():
                 self._forget_records(sink, sink.held)
@@ -169,6 +178,7 @@ class Pushes:
         self._halt(sink, push, f"{receipt.error} ({receipt.hint})")
 
     def _release(self, sink: TableSink, push: Push) -> None:
+        self._budget.end(push.load.id, spent=False)
         self._spool.release(push.load)
         sink.push = None
 
@@ -180,6 +190,7 @@ class Pushes:
         self._observer.halted(sink.table, reason)
 
     def _seen(self, seen: Seen) -> None:
+        self._budget.end(seen.job_id, spent=seen.executed)
         outcome = self._recovery.settle(seen)
         if outcome:
             self._source.seek(dict(outcome.offsets))
@@ -188,24 +199,44 @@ class Pushes:
     def _unseen(self, unseen: Unseen, now: Now) -> None:
         if unseen.fatal:
             raise CelonisUnauthorized(unseen.detail)
+        self._budget.end(unseen.job_id, spent=unseen.executed)
         if unseen.exhausted:
-            self.window = self.window.close(now.utc, unseen.wait)
+            self._budget.throttled(unseen.wait, now)
         log.warning("waiting for a job that was found", job=unseen.job_id, detail=unseen.detail)
         self._recovery.postpone(unseen, now.mono + (unseen.wait or THROTTLED_SECONDS))
 
     # --- who goes on ------------------------------------------------------------------------------------------
 
+    def room(self, now: Now) -> int:
+        """Return how many loads to seal now: those whose turn comes within the time that preparing them takes.
+
+        What is sealed earlier would wait for its turn without the records that come meanwhile.
+        """
+        pushes = [s.push for s in self._sinks.values() if s.push]
+        ahead = sum(p.stage in (Stage.PREPARING, Stage.PREPARED) for p in pushes)
+        busy = sorted(p.applied_at for p in pushes if p.executing)
+        free_at = busy[0] + self.times.executing if len(busy) >= self._executing else now.mono
+        early = self.times.preparing - (max(self._budget.next_at(now), free_at) - now.mono)
+        turns = 1 + int(early / self._budget.slot(now)) if early >= 0 else 0
+        return max(0, min(self._workers, max(turns, self._executing if turns else 0)) - ahead)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for a grant or for its intents, so that the loop must not dawdle."""
+        stages = (Stage.PREPARED, Stage.DECIDING, Stage.DECIDED)
+        return any(s.push and s.push.stage in stages for s in self._sinks.values())
+
     def move(self, now: Now) -> None:
-        """Move everything on that may move: jobs that were found first, then loads, the oldest first."""
+        """Move everything on that may move: jobs that were found first, then loads, the highest bid first."""
         pushing = [(s, s.push) for s in self._sinks.values() if s.push]
         free = self._executing - sum(p.executing for _, p in pushing) - self._recovery.executing
         for job in self._recovery.due(now.mono):
             free -= self._move_job(job, free, now)
-        for sink, push in sorted(pushing, key=lambda pair: pair[1].load.opened_at):
+        for sink, push in sorted(pushing, key=lambda pair: pair[0].bid(now.mono), reverse=True):
             if push.stage is Stage.WAITING and push.retry_at <= now.mono:
                 self._go_on(push)
-            if push.stage is Stage.PREPARED and self._decide(push, free, now):
-                free -= 1
+            if push.stage is Stage.PREPARED and free > 0:
+                free -= self._decide(sink, push, now)
             if push.stage is Stage.DECIDING:
                 self._look_at_intents(sink, push)
             if push.stage is Stage.DECIDED:
@@ -217,13 +248,21 @@ class Pushes:
             job.asked = True
             self._pusher.ask(job.job_id)
             return 0
+        deadline = now.mono
         if job.status is Status.NEW:
-            if free <= 0 or not self.window.left(now.utc):
+            if free <= 0:
                 return 0
-            self.window = self.window.take(now.utc)
+            grant = self._budget.acquire(Claim(job.job_id, self._table_of(job), _FIRST), now)
+            if not isinstance(grant, Grant):
+                return 0
+            deadline = grant.deadline
         job.asked = True
-        self._pusher.resume(job.job_id)
+        self._pusher.resume(job.job_id, deadline)
         return 1
+
+    def _table_of(self, job: OpenJob) -> str:
+        topics = {tp.topic for tp in job.ends}
+        return next((s.table for s in self._sinks.values() if not s.topics.isdisjoint(topics)), min(topics))
 
     def _go_on(self, push: Push) -> None:
         if push.prepared:
@@ -232,23 +271,37 @@ class Pushes:
             push.start_over()
             self._pusher.prepare(push.load)
 
-    def _decide(self, push: Push, free: int, now: Now) -> bool:
-        """Ask that the intents be committed, if it is this push's turn; all partitions must still be what they were."""
+    def _decide(self, sink: TableSink, push: Push, now: Now) -> int:
+        """Ask that the intents be committed, once a push is granted; return how many executes this will take: 1 or 0.
+
+        All partitions must still be what they were at the flush.
+        """
         if push.prepared is None:
-            return False
+            return 0
         if push.lost:
-            self._pusher.forget(push.prepared.job_id)
-            push.start_over()
-            self._pusher.prepare(push.load)
-            return False
-        if free <= 0 or not self.window.left(now.utc) or self._has_open_rejects(push):
-            return False
+            self._start_over(push, push.prepared)
+            return 0
+        if self._has_open_rejects(push):
+            return 0
+        if not self._granted(sink, push, now):
+            return 1  # the claim stands: no other push may count on this execute
         job = push.prepared.job_id
         push.notes = {
             r.tp: Committed(r.start, Intent.of(job, r.end, self._origin_of(r.topic)).text()) for r in push.load.ranges
         }
-        push.stage, self.urgent = Stage.DECIDING, True
-        return True
+        push.stage, push.applied_at, self.urgent = Stage.DECIDING, now.mono, True
+        return 1
+
+    def _granted(self, sink: TableSink, push: Push, now: Now) -> Grant | None:
+        claim = Claim(push.load.id, sink.table, sink.bid(now.mono), replay=sink.replay)
+        grant = self._budget.acquire(claim, now)
+        return grant if isinstance(grant, Grant) else None
+
+    def _start_over(self, push: Push, prepared: Prepared) -> None:
+        self._budget.end(push.load.id, spent=False)
+        self._pusher.forget(prepared.job_id)
+        push.start_over()
+        self._pusher.prepare(push.load)
 
     def _has_open_rejects(self, push: Push) -> bool:
         """Whether the dead letters below the load's end are not all acknowledged, which its end would commit."""
@@ -267,16 +320,23 @@ class Pushes:
     def _undecided(self, sink: TableSink, push: Push) -> None:
         """The group moved while the intents were on their way, and Kafka did not take them."""
         if push.kept_notes and push.prepared:
-            self._pusher.forget(push.prepared.job_id)
-            push.start_over()
-            self._pusher.prepare(push.load)
+            self._start_over(push, push.prepared)
         else:
             self._release(sink, push)  # nothing of it is ours; the job stays, in case its intents arrived after all
 
     def _apply(self, sink: TableSink, push: Push, now: Now) -> None:
         if not push.kept_notes:
             self._release(sink, push)  # whoever has the partitions now finds the intents and rolls the job forward
-        elif push.prepared and self.window.left(now.utc):
-            self.window = self.window.take(now.utc)
-            push.stage = Stage.APPLYING
-            self._pusher.apply(push.prepared)
+        elif push.prepared and (grant := self._granted(sink, push, now)):
+            push.stage, push.applied_at = Stage.APPLYING, now.mono
+            self._pusher.apply(push.prepared, grant.deadline)
+
+
+def _executed(receipt: Receipt) -> bool:
+    """Return whether a push was spent, or may have been."""
+    match receipt:
+        case Done() | JobFailed():
+            return True
+        case Throttled() | Doubtful() | Broken():
+            return receipt.executed
+    return False

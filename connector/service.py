@@ -7,32 +7,38 @@ and the spool is released.
 from __future__ import annotations
 
 import gc
+import socket
 import time
+import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import structlog
 
 from connector.celonis.client import DataPushClient
+from connector.celonis.patience import Pace
 from connector.celonis.pusher import JobPusher
 from connector.celonis.schemas import PlatformTables
-from connector.core.budget import HourWindow
 from connector.core.columns import TableSchema
+from connector.core.entries import Entry, Kind
 from connector.core.flush import FlushPolicy
+from connector.core.hours import Now, TeamClock
 from connector.core.intents import Origin, fingerprint
 from connector.core.loads import Target
+from connector.core.paced import PacedBudget
 from connector.formats import effective_keys, make_decoder
 from connector.isolation import Isolation
 from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
 from connector.kafka.identity import Identity
+from connector.kafka.ledger import KafkaLedger
 from connector.kafka.registry import SchemaRegistry
 from connector.kafka.source import KafkaSource
 from connector.kafka.starts import DATA_LOSS_HINT
+from connector.ledger import LedgerBudget
 from connector.observe.health import Health
 from connector.observe.metrics import Gauges, Metrics, TableGauges
 from connector.observe.server import ObserveServer
 from connector.pipeline import Pipeline
-from connector.ports import Now
 from connector.routing import Routes
 from connector.sink import TableSink
 from connector.spool.chunks import build_chunks
@@ -44,17 +50,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from connector.config import Settings
-    from connector.ports import DeadLetters
+    from connector.ports import Budget, DeadLetters
 
 log = structlog.get_logger()
 
 _SHOW_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
-
-
-def read_clocks() -> Now:
-    """Return what both clocks say."""
-    return Now(time.monotonic(), time.time())
 
 
 class Service:
@@ -66,6 +67,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._clock = TeamClock(settings.budget.clock_speed)
         self._show_at = 0.0
         with ExitStack() as parts:
             self._build(settings, parts)
@@ -95,6 +97,7 @@ class Service:
             KafkaDeadLetters(settings.kafka) if settings.kafka.dead_letter_topic else DiscardedRejects()
         )
         parts.callback(dead_letters.flush, _CLOSE_SECONDS)
+        self._budget = _budget(settings, self._clock, parts)
         self._source = KafkaSource(settings.kafka)
         parts.callback(self._source.close)
         routes = Routes(settings.tables)
@@ -107,8 +110,9 @@ class Service:
             pusher=pusher,
             dead_letters=dead_letters,
             observer=self._metrics,
-            window=HourWindow(settings.celonis.pushes_per_hour),
+            budget=self._budget,
             executing=settings.celonis.executes_in_flight,
+            workers=settings.celonis.push_workers,
             commit_interval=settings.kafka.commit_interval,
             delete_finished_jobs=settings.celonis.finished_jobs == "delete",
         )
@@ -126,17 +130,20 @@ class Service:
             self._round(stopping=False)
         self._drain()
 
+    def _read_clocks(self) -> Now:
+        return Now(time.monotonic(), self._clock.of(time.time()))
+
     def _drain(self) -> None:
         self._pipeline.drain()
         deadline = time.monotonic() + self._settings.drain_timeout
         log.info("draining", seconds=self._settings.drain_timeout)
         self._round(stopping=True)
-        while not self._pipeline.drained(read_clocks()) and time.monotonic() < deadline:
+        while not self._pipeline.drained(self._read_clocks(), deadline) and time.monotonic() < deadline:
             self._round(stopping=True)
-        log.info("stopped", drained=self._pipeline.drained(read_clocks()))
+        log.info("stopped", left=[s.table for s in self._pipeline.sinks.values() if not (s.empty or s.halted)])
 
     def _round(self, *, stopping: bool) -> None:
-        now = read_clocks()
+        now = self._read_clocks()
         self._pipeline.step(now)
         if now.mono < self._show_at and not stopping:
             return
@@ -155,7 +162,7 @@ class Service:
                 lag=self._source.lag(),
                 lost=self._source.lost,
                 paused=self._pipeline.held_back(now),
-                pushes_left=self._pipeline.pushes.window.left(now.utc),
+                pushes_left=self._budget.left(now),
                 spool_bytes=self._spool.used,
                 memory_bytes=self._spool.memory,
             )
@@ -206,7 +213,15 @@ class TableSinks:
             policy = FlushPolicy(table.flush.records, table.flush.bytes, table.flush.age)
             decoder = make_decoder(table, known, self._schemas)
             isolation = Isolation(table.job_error_pushes if table.on_job_error == "isolate" else 0)
-            self._sinks[name] = TableSink(target, decoder, self._spool.buffer(target), policy, isolation)
+            self._sinks[name] = TableSink(
+                target,
+                decoder,
+                self._spool.buffer(target),
+                policy,
+                isolation,
+                weight=table.weight,
+                max_staleness=table.max_staleness,
+            )
         return self._sinks[name]
 
 
@@ -226,6 +241,27 @@ class Origins:
         return Origin(self._identity.cluster(), self._identity.topic(topic), config, keyed=bool(keys))
 
 
+def _budget(settings: Settings, clock: TeamClock, parts: ExitStack) -> Budget:
+    budget, celonis = settings.budget, settings.celonis
+    own, low_water = float(budget.pushes_per_hour), budget.low_water
+    paced = PacedBudget(own, clock, replay_share=budget.replay_share, low_water=low_water)
+    if budget.mode == "paced":
+        return paced
+    ledger = KafkaLedger(settings.kafka, budget)
+    parts.callback(ledger.close)
+    me = Entry(
+        Kind.ALIVE,
+        group=settings.kafka.group,
+        replica=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+        pool=celonis.pool_id.lower(),
+        rate=own,
+        share=0.0,
+        in_flight=celonis.executes_in_flight,
+        replay_share=budget.replay_share,
+    )
+    return LedgerBudget(ledger, me, clock, paced, low_water=low_water)
+
+
 def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:
     celonis = settings.celonis
     return JobPusher(
@@ -235,6 +271,7 @@ def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:
         executing=celonis.executes_in_flight,
         connection_id=celonis.connection_id,
         job_timeout=celonis.job_timeout,
+        pace=Pace().at(settings.budget.clock_speed),
     )
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from connector.core.flush import Trigger
+from connector.core.schedule import Candidate, bid
 from connector.isolation import Isolation
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Push:
     """What turns one load into a finished job.
 
     `lost`: partitions that were taken from us since the flush; one that came back is still not what it was.
-    `notes`: what is committed for each partition once the job is decided on.
+    `notes`: what is committed for each partition once the job is decided on. `applied_at`: when its execute was asked
+    for (monotonic seconds).
     """
 
     load: Load
@@ -50,6 +52,7 @@ class Push:
     prepared: Prepared | None = None
     retry_at: float = 0.0
     failures: int = 0
+    applied_at: float = 0.0
     lost: set[TopicPartition] = field(default_factory=set)
     notes: dict[TopicPartition, Committed] = field(default_factory=dict)
 
@@ -86,13 +89,19 @@ class Push:
 
 @dataclass(slots=True)
 class TableSink:
-    """One table. `halted` says why nothing of it moves any more, and what to do."""
+    """One table. `halted` says why nothing of it moves any more, and what to do.
+
+    `weight` and `max_staleness` (seconds) say who goes first when pushes are scarce; `replay`: live tables go first.
+    """
 
     target: Target
     decoder: Decoder
     buffer: Buffer
     policy: FlushPolicy
     isolation: Isolation = field(default_factory=lambda: Isolation(0))
+    weight: float = 1.0
+    max_staleness: float | None = None
+    replay: bool = False
     topics: set[str] = field(default_factory=set)
     push: Push | None = None
     halted: str | None = None
@@ -118,11 +127,28 @@ class TableSink:
         return self.push is None and not self.halted and self.buffer.fill.records > 0
 
     def due(self, now: float) -> Trigger | None:
-        """Return the reason to flush now, or None; a table with a load in flight waits for its end."""
-        if self.push or self.halted:
-            return None
+        """Return what makes the buffer eligible for a push, or None."""
+        return Trigger.ISOLATE if self.full_for_search else self.policy.due(self.buffer.fill, now)
+
+    def candidate(self, trigger: Trigger | None) -> Candidate:
+        """Return how the buffer stands, for whoever gives the next push away."""
         fill = self.buffer.fill
-        return Trigger.ISOLATE if self.full_for_search else self.policy.due(fill, now)
+        return Candidate(
+            self.table,
+            rows=fill.records,
+            arrivals=fill.arrivals,
+            opened_at=fill.opened_at,
+            size=fill.size,
+            trigger=trigger,
+            weight=self.weight,
+            max_staleness=self.max_staleness,
+            replay=self.replay,
+        )
+
+    def bid(self, now: float) -> float:
+        """Return what a push of the load in flight is worth at `now`, in weighted record-seconds; 0 without one."""
+        load = self.push.load if self.push else None
+        return bid(self.weight, load.rows, load.arrivals, load.opened_at, now) if load else 0.0
 
     @property
     def full_for_search(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from connector.core.budget import Grant, Wait
 from connector.core.columns import Column, ColumnType, TableSchema
 from connector.core.intents import Committed
 from connector.core.loads import Done, Prepared
@@ -17,6 +18,8 @@ from connector.core.messages import Decoded, MessageBatch, Reject, reject
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from connector.core.budget import Claim
+    from connector.core.hours import Now
     from connector.core.jobs import Seen, Unseen
     from connector.core.loads import Load, Receipt
     from connector.core.offsets import OffsetRange, TopicPartition
@@ -61,8 +64,64 @@ def message_batch(*values: bytes | None, topic: str = "orders", partition: int =
     return MessageBatch.of(topic, [FakeMessage(topic, partition, start + i, v) for i, v in enumerate(values)])
 
 
+class FakeBudget:
+    """`pushes` may be granted, at once and for long; everything is kept."""
+
+    def __init__(self, pushes: int = 1000) -> None:
+        self.pushes = pushes
+        self.granted: dict[str, Grant] = {}
+        self.claims: list[Claim] = []
+        self.ended: list[tuple[str, bool]] = []
+        self.refusals: list[float | None] = []
+        self.valid = 1e9  # seconds
+        self.opens_in = 0.0  # seconds until the next grant
+        self.seconds = 0.1  # between two pushes
+
+    def step(self, now: Now, share: float) -> None:
+        assert 0 <= share <= 1
+        assert now.mono >= 0
+
+    def acquire(self, claim: Claim, now: Now) -> Grant | Wait:
+        self.claims.append(claim)
+        known = self.granted.get(claim.id)
+        if known and now.mono < known.deadline:
+            return known
+        if not self.pushes or self.opens_in:
+            return Wait(now.mono + 1)
+        self.pushes -= 1
+        self.granted[claim.id] = Grant(claim.id, now.mono + self.valid)
+        return self.granted[claim.id]
+
+    def end(self, claim_id: str, *, spent: bool) -> None:
+        if self.granted.pop(claim_id, None):
+            self.ended.append((claim_id, spent))
+            self.pushes += not spent
+
+    def throttled(self, wait: float | None, now: Now) -> None:
+        assert now.mono >= 0
+        self.refusals.append(wait)
+        self.pushes = 0
+
+    def left(self, now: Now) -> int:
+        assert now.mono >= 0
+        return self.pushes
+
+    def next_at(self, now: Now) -> float:
+        return now.mono + (self.opens_in if self.pushes else 1e6)
+
+    def slot(self, now: Now) -> float:
+        assert now.mono >= 0
+        return self.seconds
+
+    def low(self, now: Now) -> bool:
+        assert now.mono >= 0
+        return not self.pushes
+
+
 class FakeSource:
     """A log of messages by partition, read in order from the committed offset."""
+
+    share = 1.0
 
     def __init__(self, log: Mapping[TopicPartition, Sequence[bytes | None]], batch: int = 1000) -> None:
         self.log = {tp: list(values) for tp, values in log.items()}
@@ -138,19 +197,22 @@ class FakePusher:
     to_resume: deque[str] = field(default_factory=deque)
     forgotten: list[str] = field(default_factory=list)
     receipts: list[Receipt | Seen | Unseen] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
     jobs: int = 0
 
     def prepare(self, load: Load) -> None:
         self.to_prepare.append(load)
 
-    def apply(self, prepared: Prepared) -> None:
+    def apply(self, prepared: Prepared, deadline: float) -> None:
         self.to_apply.append(prepared)
+        self.deadlines.append(deadline)
 
     def ask(self, job_id: str) -> None:
         self.to_ask.append(job_id)
 
-    def resume(self, job_id: str) -> None:
+    def resume(self, job_id: str, deadline: float) -> None:
         self.to_resume.append(job_id)
+        self.deadlines.append(deadline)
 
     def forget(self, job_id: str) -> None:
         self.forgotten.append(job_id)

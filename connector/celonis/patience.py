@@ -7,7 +7,7 @@ is longer than the patience ends it at once, and `stop` cuts every wait short.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 from tenacity import Retrying, retry_if_exception, stop_after_delay, stop_any
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+
+class Pace(NamedTuple):
+    """How patient the threads are, in seconds. A test makes it quick."""
+
+    poll_first: float = 0.5  # until the status of a job is asked for the first time
+    poll_longest: float = 10.0
+    retry_first: float = 1.0
+    retry_longest: float = 30.0
+    give_back: float = 120.0  # after this a push in trouble goes back to the loop, which comes again
+    again: float = 10.0  # the loop's wait before it does
+    started: float = 60.0  # an executed job that is still NEW by then was never executed
+
+    def at(self, speed: float) -> Pace:
+        """Return the pace for a platform whose hours pass `speed` times as fast: jobs are asked for sooner."""
+        return self._replace(poll_first=self.poll_first / speed, poll_longest=self.poll_longest / speed)
 
 
 class Patience:

@@ -1,68 +1,63 @@
-"""Owns the hour window: how many pushes this process may still execute in the current UTC hour.
+"""Owns what a push of the team's hour is: claims, grants, waits, and what is learnt from refusals.
 
-Never sleeps and never reads a clock: `now` is seconds since the epoch, and a denial returns the wait. Invariant: at
-most `limit` grants in any full UTC hour, also when the clock goes back, and none after the server said that the hour
-is exhausted.
+Never reads a clock and never sleeps: a denial says until when. Invariant: a grant is for one execute before its
+deadline, which lies within seconds, and three seconds or more before the hour turns.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-HOUR = 3600.0
-_REMEMBERED = 24  # hours whose grants are kept, for clocks that go back; older ones count as spent
+from connector.core.hours import HOUR
 
-
-def hour_of(now: float) -> int:
-    """Return the number of the full UTC hour that `now` lies in."""
-    return int(now // HOUR)
-
-
-def next_hour(now: float) -> float:
-    """Return the start of the next full UTC hour, seconds since the epoch."""
-    return (hour_of(now) + 1) * HOUR
+TEAM_LIMIT = 250  # executes of the whole team in a full UTC hour (data-push-api.md, "Limits")
+GUARD = 3.0  # seconds before the hour's turn in which nothing is executed: clocks differ
+VALID = 30.0  # seconds of the team's time in which a grant must be used
+SPACING = 0.2  # seconds between two grants: half of the ten a second that the team has
+LONG_REFUSAL = 60.0  # seconds: a refusal for longer means the hour, a shorter one the second
+_MARGIN = 2  # pushes, between what others are thought to leave and what we take
+_LEAST = 0.1  # of our limit is claimed even after the worst hour, so that better ones are noticed
+_RELAXATION = 0.25  # of what is missing comes back with every hour without a refusal
 
 
-@dataclass(frozen=True, slots=True)
-class HourWindow:
-    """What was granted, as (hour, grants), ascending; `closed_until`: the server said that nothing is left before."""
+class Claim(NamedTuple):
+    """Who wants a push: the load's (or the job's) id, its table, and its bid in weighted record-seconds."""
 
-    limit: int
-    granted: tuple[tuple[int, int], ...] = ()
-    closed_until: float = 0.0
+    id: str
+    table: str
+    bid: float = 0.0
+    replay: bool = False
 
-    def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise ValueError("an hour has at least one push")
 
-    def left(self, now: float) -> int:
-        """Return the pushes left in the hour of `now`."""
-        hour = hour_of(now)
-        if now < self.closed_until or hour < self._remembers_from:
-            return 0
-        return max(0, self.limit - dict(self.granted).get(hour, 0))
+class Grant(NamedTuple):
+    """One execute for `id`, before `deadline` (monotonic seconds)."""
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until a push is left; 0 when one is."""
-        at = max(now, self.closed_until)
-        while not self.left(at):
-            at = max(next_hour(at), self._remembers_from * HOUR)
-        return at - now
+    id: str
+    deadline: float
 
-    def take(self, now: float) -> HourWindow:
-        """Return the window after one grant; there must be a push left."""
-        if not self.left(now):
-            raise ValueError("no push is left in this hour: ask left() before take()")
-        grants = dict(self.granted)
-        grants[hour_of(now)] = grants.get(hour_of(now), 0) + 1
-        return replace(self, granted=tuple(sorted(grants.items())[-_REMEMBERED:]))
 
-    def close(self, now: float, wait: float | None) -> HourWindow:
-        """Return the window after the server refused: closed for `wait` seconds, or until the next hour."""
-        until = next_hour(now) if wait is None else now + wait
-        return replace(self, closed_until=max(self.closed_until, until))
+class Wait(NamedTuple):
+    """Nothing yet: ask again at `until` (monotonic seconds)."""
 
-    @property
-    def _remembers_from(self) -> int:
-        """The first hour whose grants are surely known."""
-        return self.granted[0][0] if len(self.granted) == _REMEMBERED else 0
+    until: float
+
+
+def after_refusal(limit: float, ours: float, elapsed: float) -> float:
+    """Return what to spend in the next hour, after the platform called this one spent.
+
+    `limit` is what we may spend at most, `ours` what we spent, `elapsed` the seconds of the hour until then. The others
+    took the rest of 250; they are thought to go on at that rate, though not to take more than half of what was left.
+    """
+    taken = max(0.0, TEAM_LIMIT - ours)
+    foreign = min(taken * HOUR / max(elapsed, 1.0), (taken + TEAM_LIMIT) / 2)
+    return min(limit, max(limit * _LEAST, TEAM_LIMIT - foreign - _MARGIN))
+
+
+def relaxed(limit: float, learnt: float, hours: int) -> float:
+    """Return what to spend `hours` after the hour that `learnt` was for, without another refusal."""
+    return limit - (limit - learnt) * (1 - _RELAXATION) ** hours
+
+
+def is_low(left: float, low_water: int, remaining: float, slot: float) -> bool:
+    """Return whether fewer than `low_water` pushes are left although more slots (seconds each) remain in the hour."""
+    return left < low_water and remaining > (low_water + 1) * slot

@@ -24,11 +24,15 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """How full a buffer is: records, bytes in memory and on disk, and when its first record came (seconds)."""
+    """How full a buffer is: records, bytes in memory and on disk, and when its first record came (seconds).
+
+    `arrivals` is the sum of the times at which its records came.
+    """
 
     records: int
     size: int
     opened_at: float
+    arrivals: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

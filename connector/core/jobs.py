@@ -27,18 +27,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as the platform knows it; `status` None: it knows no such job."""
+    """A job as the platform knows it; `status` None: it knows no such job. `executed`: we sent an execute for it."""
 
     job_id: str
     status: Status | None
     logs: tuple[str, ...] = ()
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
     """No answer about a job: ask again after `wait` seconds (None: in the next hour).
 
-    `exhausted`: the hour's budget is gone. `fatal`: the credentials are not accepted.
+    `exhausted`: the hour's budget is gone. `fatal`: the credentials are not accepted. `executed`: we sent an execute.
     """
 
     job_id: str
@@ -46,3 +47,4 @@ class Unseen:
     detail: str
     exhausted: bool = False
     fatal: bool = False
+    executed: bool = False

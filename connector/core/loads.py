@@ -81,7 +81,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one flush seals. `opened_at` is when its first record came (monotonic seconds)."""
+    """What one flush seals.
+
+    `opened_at` is when its first record came (monotonic seconds), `arrivals` the sum of these times over its rows.
+    """
 
     id: str
     target: Target
@@ -90,6 +93,7 @@ class Load:
     ranges: tuple[OffsetRange, ...]
     trigger: Trigger
     opened_at: float
+    arrivals: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -144,7 +148,7 @@ class Done:
 class Throttled:
     """The platform said not now: come again after `wait` seconds (None: in the next hour).
 
-    `exhausted`: the hour's budget is gone, for every table.
+    `exhausted`: the hour's budget is gone, for every table. `executed`: an execute was sent, which costs a push.
     """
 
     load: Load
@@ -152,6 +156,7 @@ class Throttled:
     wait: float | None
     exhausted: bool
     detail: str
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +171,30 @@ class JobFailed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The push failed for good: `error` names the next step. `fatal`: the whole service cannot go on."""
+    """The push failed for good: `error` names the next step. `fatal`: the whole service cannot go on.
+
+    `executed`: an execute was sent, which costs a push.
+    """
 
     load: Load
     error: str
     hint: str
     fatal: bool = False
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """No trustworthy answer; the push starts over after `wait` seconds with what is `prepared`, or with another job."""
+    """No trustworthy answer; the push starts over after `wait` seconds with what is `prepared`, or with another job.
+
+    `executed`: an execute was sent, which costs a push.
+    """
 
     load: Load
     prepared: Prepared | None
     wait: float
     detail: str
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,20 @@ class Candidate(NamedTuple):
     max_staleness: float | None = None
     replay: bool = False
 
-    def area(self, now: float) -> float:
-        """Return the weighted record-seconds that its rows have waited, together; 0 where rounding would go below."""
-        return self.weight * max(0.0, self.rows * now - self.arrivals)
+    def bid(self, now: float) -> float:
+        """Return what its turn is worth, in weighted record-seconds."""
+        return bid(self.weight, self.rows, self.arrivals, self.opened_at, now)
+
+
+def bid(weight: float, rows: int, arrivals: float, opened_at: float, now: float) -> float:
+    """Return what a push of `rows` is worth at `now`, in weighted record-seconds; 0 where rounding would go below.
+
+    It is the waiting area w·(rows·now - arrivals), times the mean wait over the longest. That ratio is a half where
+    rows come evenly; near one, the burst is over, and waiting brings no more rows; near zero, it is just coming.
+    """
+    area = max(0.0, rows * now - arrivals)
+    longest = rows * (now - opened_at)
+    return weight * area * min(1.0, area / longest) if longest > 0 else 0.0
 
 
 class Choice(NamedTuple):
@@ -66,9 +77,9 @@ def choose(
 
     1. `pressed` (the spool is near its limit): the largest size.
     2. `max_staleness`, when one more slot for others could make a table late: the earliest deadline.
-    3. Eligible live tables: the largest waiting area. With push rates r it makes the areas at their pushes equal,
-       w·λ/r² for all, so r ∝ √(w·λ), which minimises the mean weighted wait Σ w·λ/(2·r) / Σ w·λ under Σ r = B.
-    4. Eligible replays, when `replay_allowed`: the largest waiting area.
+    3. Eligible live tables: the highest bid. With steady rates it makes the waiting areas at the pushes equal, w·λ/r²
+       for all, so r ∝ √(w·λ), which minimises the mean weighted wait Σ w·λ/(2·r) / Σ w·λ under Σ r = B.
+    4. Eligible replays, when `replay_allowed`: the highest bid.
 
     `slot` is the seconds between our pushes, `service` those from a flush to DONE, better a high quantile than the
     mean. Deadlines are only safe when candidates with `max_staleness` are given also while they have nothing to flush.
@@ -79,7 +90,7 @@ def choose(
     if urgent := _urgent(candidates, now, slot, service):
         return Choice(urgent, Trigger.STALENESS)
     eligible = [Choice(c, c.trigger) for c in filled if c.trigger and (replay_allowed or not c.replay)]
-    return min(eligible, key=lambda e: (e.candidate.replay, -e.candidate.area(now), e.candidate.table), default=None)
+    return min(eligible, key=lambda e: (e.candidate.replay, -e.candidate.bid(now), e.candidate.table), default=None)
 
 
 class _Promise(NamedTuple):

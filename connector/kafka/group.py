@@ -5,7 +5,6 @@ Never joins the group and never commits. Invariant: a partition that the group h
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException
@@ -15,6 +14,7 @@ from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
 from connector.kafka.settings import client_properties, make
+from connector.kafka.shares import takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def committed_offsets(kafka: Kafka, topics: Sequence[str]) -> dict[TopicPartitio
     consumer = make(Consumer, client_properties(kafka) | {"group.id": kafka.group, "enable.auto.commit": False})
     try:
         known = consumer.list_topics(timeout=_SECONDS).topics
-        wanted = [t for t in known if any(_takes(topic, t) for topic in topics)]
+        wanted = [t for t in known if any(takes(topic, t) for topic in topics)]
         asked = [ClientPartition(t, p) for t in sorted(wanted) for p in sorted(known[t].partitions)]
         found = consumer.committed(asked, timeout=_SECONDS) if asked else []
     except KafkaException as e:
@@ -42,7 +42,3 @@ def committed_offsets(kafka: Kafka, topics: Sequence[str]) -> dict[TopicPartitio
     finally:
         consumer.close()
     return {TopicPartition(p.topic, p.partition): Committed(p.offset, p.metadata or "") for p in found if p.offset >= 0}
-
-
-def _takes(pattern: str, topic: str) -> bool:
-    return re.search(pattern, topic) is not None if pattern.startswith("^") else pattern == topic

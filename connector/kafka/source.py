@@ -21,6 +21,7 @@ from connector.errors import SourceError
 from connector.kafka.commits import Commits
 from connector.kafka.contact import Contact
 from connector.kafka.settings import consumer_properties, make
+from connector.kafka.shares import PartitionCount
 from connector.kafka.starts import Starts
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class KafkaSource:
         self._consumer = make(Consumer, consumer_properties(kafka) | callbacks)
         self._commits.consumer = self._starts.consumer = self._consumer
         self._listener: Assignments | None = None
+        self._count: PartitionCount | None = None
         self._unread: set[TopicPartition] = set()  # given to us, and not known yet what is committed of them
         self._seeking: dict[TopicPartition, int] = {}  # what the client could not do yet
         self._paused: set[TopicPartition] = set()
@@ -89,9 +91,13 @@ class KafkaSource:
     def subscribe(self, topics: Sequence[str], listener: Assignments) -> None:
         """Join the group, reading `topics` (names, or regular expressions that begin with `^`)."""
         self._listener = listener
+        self._count_partitions(topics)
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+
+    def _count_partitions(self, topics: Sequence[str]) -> None:
+        self._count = PartitionCount(self._kafka, topics)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -186,6 +192,12 @@ class KafkaSource:
             self._consumer.resume([ClientPartition(*tp) for tp in over])
         self._paused = wanted
 
+    @property
+    def share(self) -> float:
+        """The part of the partitions of all topics that is ours, 0 to 1; 0 while it is not known how many there are."""
+        total = self._count.total if self._count else 0
+        return min(1.0, len(self.assigned) / total) if total else 0.0
+
     def lag(self) -> Mapping[TopicPartition, int]:
         """Return the messages between position and end, as of the last fetch."""
         lags = {}
@@ -213,6 +225,8 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leave the group within CLOSE_SECONDS; partitions are revoked, and what was committed is sent, on the way."""
+        if self._count:
+            self._count.stop()
         closer = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
         closer.start()
         closer.join(CLOSE_SECONDS)

@@ -68,7 +68,7 @@ class TableBuffer:
         self._open: dict[bool, _Open] = {}  # deletes (True) and records (False)
         self._segments: list[Segment] = []
         self._held: dict[TopicPartition, OffsetRange] = {}
-        self._opened_at = 0.0
+        self._opened_at = self._arrivals = 0.0
 
     @property
     def fill(self) -> Fill:
@@ -76,7 +76,7 @@ class TableBuffer:
         if not self._held:
             return Fill(0, 0, 0.0)
         rows = sum(s.rows for s in self._segments) + sum(o.rows for o in self._open.values())
-        return Fill(rows, self.pending_bytes + self.disk_bytes, self._opened_at)
+        return Fill(rows, self.pending_bytes + self.disk_bytes, self._opened_at, self._arrivals)
 
     @property
     def disk_bytes(self) -> int:
@@ -107,6 +107,7 @@ class TableBuffer:
         records, deletes = decoded.rows, decoded.deletes.rows if decoded.deletes else _NO_ROWS
         if not self._held:
             self._opened_at = now
+        self._arrivals += (len(records) + len(deletes)) * now
         if len(records):
             self._append(schema, decoded.batch, list(_runs(messages.spans, records, deletes)))
         if decoded.deletes and len(deletes):
@@ -166,6 +167,7 @@ class TableBuffer:
             ranges=merge_ranges(self._held.values()),
             trigger=trigger,
             opened_at=self._opened_at,
+            arrivals=self._arrivals,
         )
         self._reset()
         return load

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SPOOL_SECONDS = 5.0  # after the disk refused a directory, before it is tried again
 _SPOOL_HINT = "make room, or mount a writable volume there"
+_PRESSED = 0.8  # of the limit: from here on the largest buffer goes first
 _SPARE_DISK = 64 << 20  # a disk is called full while this much is left: one row group more must always fit
 
 
@@ -81,6 +82,10 @@ class DiskSpool:
     def full(self) -> bool:
         """Return whether the limit, or the disk itself, leaves no room for more."""
         return self.used >= self._limit or shutil.disk_usage(self._directory).free < _SPARE_DISK
+
+    def pressed(self) -> bool:
+        """Return whether the limit is near, so that the largest buffer must go first."""
+        return self.used >= self._limit * _PRESSED or self.full()
 
     def overflowing(self) -> Sequence[str]:
         """Return the tables to spill now: those with a full row group, then the largest until memory is in bounds."""

@@ -5,6 +5,7 @@ Never judges. Invariant: every wait is bounded, and every request of the pusher 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,8 @@ import pyarrow.parquet as pq
 
 from connector.celonis.auth import KeyAuth
 from connector.celonis.client import DataPushClient
-from connector.celonis.pusher import JobPusher, Pace
+from connector.celonis.patience import Pace
+from connector.celonis.pusher import JobPusher
 from connector.core.columns import Column, ColumnType, TableSchema
 from connector.core.flush import Trigger
 from connector.core.jobs import Seen, Unseen
@@ -130,7 +132,7 @@ class Bench:
         raise AssertionError(f"never prepared: {self.trace}")
 
     def apply(self, prepared: Prepared) -> Receipt:
-        self.pusher.apply(prepared)
+        self.pusher.apply(prepared, math.inf)
         return self.settled()
 
     def push(self, load: Load) -> Receipt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from dataclasses import replace
@@ -506,7 +507,7 @@ def test_closing_leaves_a_running_job_alone(tmp_path: Path) -> None:
     pace = QUICK._replace(poll_first=300, poll_longest=300)
     with Bench(tmp_path, emulator={"latencies": {"run": 0.3}}, pace=pace) as bench:
         prepared = bench.prepared(load_of())
-        bench.pusher.apply(prepared)
+        bench.pusher.apply(prepared, math.inf)
         assert bench.emulator.wait_until(lambda: bench.executed() == 1, WAIT)
         bench.pusher.close()
         receipt = bench.settled()

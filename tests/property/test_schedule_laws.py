@@ -52,7 +52,7 @@ def test_the_chosen_has_rows_and_the_best_claim_in_any_order(
         assert not chosen.replay
     else:
         assert reason is chosen.trigger
-        assert chosen.area(NOW) == max(c.area(NOW) for c in (live or filled) if c.trigger)
+        assert chosen.bid(NOW) == max(c.bid(NOW) for c in (live or filled) if c.trigger)
         assert not chosen.replay or (replay_allowed and not live)
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connector.config import Memory, Spool
-from connector.core.budget import HourWindow
 from connector.core.flush import FlushPolicy
+from connector.core.hours import Now
 from connector.core.intents import Origin
 from connector.core.loads import Target
 from connector.core.offsets import TopicPartition
 from connector.errors import ConfigError
 from connector.isolation import Isolation
 from connector.pipeline import Pipeline
-from connector.ports import Now
 from connector.sink import TableSink
 from connector.spool.spool import DiskSpool
-from tests.fakes import FakeDeadLetters, FakeObserver, FakePusher, FakeSource, IntegerDecoder
+from tests.fakes import FakeBudget, FakeDeadLetters, FakeObserver, FakePusher, FakeSource, IntegerDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from connector.core.loads import Prepared
+    from connector.ports import Budget
 
 A0, A1, B0 = TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)
 
@@ -37,6 +37,7 @@ class Bench:
         *,
         records: int = 1000,
         limit: int = 10,
+        budget: Budget | None = None,
         delete: bool = False,
         spool_bytes: int = 1 << 30,
         shared: bool = False,
@@ -50,6 +51,7 @@ class Bench:
         self.pusher = FakePusher()
         self.dead_letters = FakeDeadLetters()
         self.observer = FakeObserver()
+        self.budget = FakeBudget(limit)
         self.spool = DiskSpool(Spool(directory=path, bytes=spool_bytes, chunk_bytes=1 << 16), Memory())
         self.policy = FlushPolicy(records, 1 << 30, 60.0)
         self.pipeline = Pipeline(
@@ -60,7 +62,7 @@ class Bench:
             pusher=self.pusher,
             dead_letters=self.dead_letters,
             observer=self.observer,
-            window=HourWindow(limit),
+            budget=budget or self.budget,
             delete_finished_jobs=delete,
         )
         self.source.own(*log)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from connector.core.hours import Now
 from connector.core.intents import Committed, Intent, Origin, parse
 from connector.core.jobs import Seen, Status, Unseen
 from connector.core.loads import Broken, Doubtful, JobFailed
 from connector.errors import CelonisUnauthorized
-from connector.ports import Now
 from tests.unit.bench import A0, A1, B0, Bench
 
 if TYPE_CHECKING:
@@ -136,12 +136,13 @@ def test_a_partition_that_is_revoked_before_the_intents_stand_gets_none_without_
 
 def test_a_job_whose_intents_stand_is_left_to_the_next_owner_when_all_its_partitions_are_lost(make: Make) -> None:
     bench = make({A0: [b"1"]}, records=1, limit=1)
+    bench.budget.valid = 5.0
     bench.step()
     bench.pusher.prepared()
     bench.step()
-    bench.pipeline.pushes.window = bench.pipeline.pushes.window.take(bench.now)
-    bench.step()
-    assert not bench.pusher.to_apply
+    bench.budget.pushes = 0
+    bench.step(6)
+    assert not bench.pusher.to_apply, "its grant ran out while the intents were on their way"
     bench.take_away(A0)
     bench.step()
     assert bench.sink("a").empty
@@ -254,33 +255,34 @@ def test_a_job_that_is_done_moves_the_partition_to_its_end(found: Bench) -> None
 
 
 def test_a_job_that_is_new_is_rolled_forward_within_the_budget(found: Bench) -> None:
-    left = found.pipeline.pushes.window.left(found.now)
+    left = found.budget.pushes
     found.pusher.receipts.append(Seen("job-7", Status.NEW))
     found.step()
     assert list(found.pusher.to_resume) == ["job-7"]
-    assert found.pipeline.pushes.window.left(found.now) == left - 1
+    assert found.budget.pushes == left - 1
     found.pusher.receipts.append(Seen("job-7", Status.DONE))
     found.step()
     assert found.source.committed[A0] == Committed(7)
 
 
 def test_a_job_that_is_new_waits_for_the_budget(found: Bench) -> None:
-    found.pipeline.pushes.window = found.pipeline.pushes.window.close(found.now, 100.0)
+    found.budget.opens_in = 100.0
     found.pusher.receipts.append(Seen("job-7", Status.NEW))
     found.step()
     found.step(99)
     assert not found.pusher.to_resume
+    found.budget.opens_in = 0.0
     found.step(2)
     assert list(found.pusher.to_resume) == ["job-7"]
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING])
 def test_a_job_that_runs_is_waited_for_without_the_budget(found: Bench, status: Status) -> None:
-    left = found.pipeline.pushes.window.left(found.now)
+    left = found.budget.pushes
     found.pusher.receipts.append(Seen("job-7", status))
     found.step()
     assert list(found.pusher.to_resume) == ["job-7"]
-    assert found.pipeline.pushes.window.left(found.now) == left
+    assert found.budget.pushes == left
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.CANCELED])
@@ -328,7 +330,7 @@ def test_credentials_refused_while_rolling_forward_end_the_service(found: Bench)
 def test_a_refused_roll_forward_closes_the_hour(found: Bench) -> None:
     found.pusher.receipts.append(Unseen("job-7", None, "429", exhausted=True))
     found.step()
-    assert found.pipeline.pushes.window.left(found.now) == 0
+    assert found.budget.refusals == [None]
 
 
 def test_no_load_of_the_table_is_flushed_before_its_found_job_is_final(found: Bench) -> None:

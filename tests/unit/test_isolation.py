@@ -11,11 +11,11 @@ import pytest
 
 from connector.core.columns import TableSchema
 from connector.core.flush import Trigger
+from connector.core.hours import Now
 from connector.core.loads import JobFailed, Load, Target
 from connector.core.messages import Decoded, Deletes
 from connector.core.offsets import OffsetRange
 from connector.isolation import Isolation
-from connector.ports import Now
 from connector.spool.chunks import build_chunks
 from tests.fakes import message_batch
 from tests.unit.bench import A0, A1, B0

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connector.core.flush import FlushPolicy, Trigger
+from connector.core.hours import Now
 from connector.core.loads import Broken, Doubtful, Empty, JobFailed, Throttled
 from connector.core.offsets import TopicPartition
 from connector.errors import CelonisUnauthorized, ConnectorError, RegistryUnavailable, SpoolFull
-from connector.ports import Now
 from tests.unit.bench import A0, A1, B0
 
 if TYPE_CHECKING:
@@ -87,40 +87,77 @@ def test_one_job_executes_at_a_time(bench: Bench) -> None:
     assert len(bench.pusher.to_apply) == 1
 
 
-def test_a_spent_hour_pauses_consumption_and_the_next_hour_resumes_it(make: Make) -> None:
-    bench = make({A0: [b"1"], B0: [b"1"]}, limit=1)
-    bench.now = 3600.0 * 5
+def test_few_pushes_left_pause_the_tables_that_have_a_pushs_worth_and_no_others(make: Make) -> None:
+    bench = make({A0: [b"1"] * 3, A1: [b"1"], B0: [b"1"]}, records=4, limit=1)
+    bench.budget.pushes = 0
+    bench.step()
+    assert bench.source.paused == {A0, A1}
+    bench.source.log[B0] += [b"2"]
+    bench.step()
+    assert bench.source.positions[B0] == 2
+    bench.assign(A1)
+    bench.step()
+    assert A1 in bench.source.paused, "a partition that came back is paused anew"
+    assert set(bench.pipeline.held_back(Now(bench.now, bench.now)).values()) == {"budget"}
+    bench.budget.pushes = 1
+    bench.step()
+    assert bench.source.paused == set()
+
+
+def test_a_load_is_sealed_no_earlier_than_its_preparation_takes(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1)
+    bench.budget.opens_in = 30.0
+    bench.step()
+    assert not bench.pusher.to_prepare
+    bench.source.log[A0] += [b"2"]
+    bench.budget.opens_in = 1.0
+    bench.step()
+    assert [load.rows for load in bench.pusher.to_prepare] == [2], "what came meanwhile goes along"
+
+
+def test_the_table_whose_rows_wait_the_most_is_sealed_first_when_there_is_one_turn(make: Make) -> None:
+    bench = make({A0: [b"1"], B0: [b"1"] * 9})
+    bench.budget.seconds = 15.0
     bench.step()
     bench.step(61)
-    bench.pusher.prepared()
-    bench.pusher.prepared()
-    bench.step()
-    bench.step()
-    assert bench.source.paused == {A0, B0}
-    bench.pusher.done()
-    bench.step()
-    assert not bench.pusher.to_apply
-    assert set(bench.pipeline.held_back(Now(bench.now, bench.now)).values()) == {"budget"}
-    bench.step(3600 - 62)
-    assert not bench.pusher.to_apply
-    bench.step(1)
-    bench.step()
-    assert bench.source.paused == {A0, B0}, "the one push of the new hour is spent at once"
-    assert len(bench.pusher.to_apply) == 1
+    assert [load.target.table for load in bench.pusher.to_prepare] == ["b"]
 
 
-def test_a_throttled_execute_closes_the_hour_when_the_platform_says_it_is_gone(make: Make) -> None:
+def test_a_table_that_wants_to_be_fresh_goes_first_when_its_time_has_come(make: Make) -> None:
+    bench = make({A0: [b"1"], B0: [b"1"] * 9})
+    bench.budget.seconds = 15.0
+    bench.step()
+    bench.sink("a").max_staleness = 50.0
+    bench.step(40)
+    assert [(load.target.table, load.trigger) for load in bench.pusher.to_prepare] == [("a", Trigger.STALENESS)]
+
+
+def test_a_grant_that_was_not_used_goes_back(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1, limit=5)
+    bench.step()
+    prepared = bench.executing()
+    assert bench.budget.pushes == 4
+    bench.pusher.to_apply.clear()
+    bench.pusher.receipts.append(Doubtful(prepared.load, prepared, 1.0, "the grant ran out"))
+    bench.step()
+    assert (bench.budget.pushes, bench.budget.ended) == (5, [(prepared.load.id, False)])
+    bench.step(2)
+    bench.pusher.receipts.append(Doubtful(prepared.load, prepared, 1.0, "no answer", executed=True))
+    bench.step()
+    assert (bench.budget.pushes, bench.budget.ended[-1]) == (4, (prepared.load.id, True))
+
+
+def test_a_throttled_execute_closes_the_budget_when_the_platform_says_the_hour_is_gone(make: Make) -> None:
     bench = make({A0: [b"1"]}, records=1)
-    bench.now = 7200.0
     bench.step()
-    prepared = bench.pusher.prepared()
-    bench.step()
-    bench.step()
+    prepared = bench.executing()
     bench.pusher.to_apply.clear()
     bench.pusher.receipts.append(Throttled(prepared.load, prepared, None, exhausted=True, detail="429"))
     bench.step()
+    assert bench.budget.refusals == [None]
     bench.step(3599)
     assert not bench.pusher.to_apply
+    bench.budget.pushes = 1
     bench.step(1)
     assert list(bench.pusher.to_apply) == [prepared], "the same job goes on, nothing is uploaded again"
     assert not bench.pusher.to_prepare
@@ -293,7 +330,7 @@ def test_a_load_of_which_nothing_is_left_needs_no_job(make: Make) -> None:
     bench.pusher.receipts.append(Empty(bench.pusher.to_prepare.popleft()))
     bench.step()
     assert bench.sink("a").empty
-    assert bench.pipeline.pushes.window.left(bench.now) == 10
+    assert bench.budget.pushes == 10
 
 
 def test_finished_jobs_but_the_last_are_deleted_only_after_their_offsets_are_committed(make: Make) -> None:
@@ -358,28 +395,27 @@ def test_draining_pushes_what_is_here_reads_nothing_more_and_ends(bench: Bench) 
     bench.source.log[A0] += [b"9"]
     bench.step()
     assert [load.trigger for load in bench.pusher.to_prepare] == [Trigger.DRAIN, Trigger.DRAIN]
-    now = Now(bench.now, bench.now)
+    now, deadline = Now(bench.now, bench.now), bench.now + 30
     for _ in range(2):
-        assert not bench.pipeline.drained(now)
+        assert not bench.pipeline.drained(now, deadline)
         bench.pusher.prepared()
         bench.step()
         bench.step()
         bench.pusher.done()
         bench.step()
-    assert bench.pipeline.drained(now)
+    assert bench.pipeline.drained(now, deadline)
     assert bench.source.offsets == {A0: 5, A1: 3, B0: 4}
 
 
-def test_draining_without_budget_ends_at_once(make: Make) -> None:
-    bench = make({A0: [b"1"]}, limit=1)
+def test_draining_ends_when_no_push_is_left_before_its_deadline(make: Make) -> None:
+    bench = make({A0: [b"1"]})
+    bench.budget.opens_in = 40.0
     bench.step()
-    bench.pipeline.pushes.window = bench.pipeline.pushes.window.take(bench.now)
     bench.pipeline.drain()
     bench.step()
-    bench.pusher.prepared()
-    bench.step()
-    bench.step()
-    assert bench.pipeline.drained(Now(bench.now, bench.now))
+    assert not bench.pusher.to_prepare, "it would wait for its turn for nothing"
+    assert not bench.pipeline.drained(Now(bench.now, bench.now), bench.now + 60)
+    assert bench.pipeline.drained(Now(bench.now, bench.now), bench.now + 30)
     assert bench.source.offsets == {A0: 0}
 
 

@@ -78,6 +78,7 @@ class Task:
 
     work: Callable[[], None]
     answers: list[CelonisError | Any] = field(default_factory=list)
+    readings: list[float] = field(default_factory=list)
     waits: tuple[str, Status] | None = None
 
 
@@ -96,11 +97,19 @@ class Lane:
 
 
 class SimClient(DataPushClient):
-    """The client of one process; `executes` is told of every execute that leaves it."""
+    """The client of one process; `executes` is told of every execute that leaves it, `now` is the time."""
 
-    def __init__(self, platform: Platform, spool: SimSpool, chance: Chance, executes: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        spool: SimSpool,
+        chance: Chance,
+        executes: Callable[[str], None],
+        now: Callable[[], float],
+    ) -> None:
         self._platform, self._spool, self._chance, self._executes = platform, spool, chance, executes
         self._task = Task(lambda: None)
+        self._now, self._glances = now, 0  # and readings of the clock that the task was given in this run
         self._heard = 0  # answers that the task was given in this run
         self._fresh = False  # the run has not made a request yet
         self._broken = True
@@ -110,6 +119,7 @@ class SimClient(DataPushClient):
     def run(self, task: Task) -> bool:
         """Go on with `task`; return whether it has ended. Raises Died."""
         self._task, self._heard, self._fresh, self._broken, self._pauses = task, 0, True, False, False
+        self._glances = 0
         try:
             task.work()
         except BrokenOff:
@@ -119,6 +129,13 @@ class SimClient(DataPushClient):
         finally:
             self._broken = True
         return True
+
+    def clock(self) -> float:
+        """Return the time, the same one as when this task came by before."""
+        if self._glances == len(self._task.readings):
+            self._task.readings.append(self._now())
+        self._glances += 1
+        return self._task.readings[self._glances - 1]
 
     # --- the operations ---------------------------------------------------------------------------------------
 

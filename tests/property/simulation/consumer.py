@@ -97,6 +97,11 @@ class SimConsumer:
         self.on_commit: Callable[[KafkaError | None, Partitions], None] = lambda _e, _p: None
         self.on: dict[str, Callable[[Any, Partitions], None]] = {}
 
+    @property
+    def partitions(self) -> int:
+        """How many there are in all."""
+        return len(self._broker.logs)
+
     def _often(self, chance: float) -> bool:
         return self.smooth or self._dice.random() < chance
 
@@ -252,6 +257,13 @@ class SimSource(KafkaSource):
 
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         return sorted(super().poll(timeout), key=lambda batch: batch.topic)
+
+    @property
+    def share(self) -> float:
+        return len(self.assigned) / self.client.partitions
+
+    def _count_partitions(self, topics: Sequence[str]) -> None:
+        """Nothing to ask: the client knows."""
 
     def new_commits(self) -> Commits:
         """Return what knows the commits."""

@@ -6,7 +6,7 @@ Never moves anything. The laws:
    exactly once, an upserted key at this record or a later one, a reject at least once. Committed offsets never go back.
 2. An intent is replaced only once its job is final or unknown; a job that is DONE only by its end.
 3. An appended record is never there twice, and nothing is in a table or on the topic that is not in the log.
-4. A process never sends more executes than its window has granted.
+4. A process never sends more executes than its budget has granted.
 5. In the end, when faults have ceased, everything is committed; tables equal the log: append tables hold every record
    exactly once, keyed tables the last record of every key, and the dead letters every reject at least once.
 

@@ -35,5 +35,5 @@ MUTANTS: dict[str, Parts] = {
     "starts while unread": Parts(source=own.StartsWhileUnread),
     "keeps buffers": Parts(pipeline=own.KeepsBuffers),
     "trusts silence": Parts(source=own.SourceThatTrustsSilence),
-    "executes beyond the window": with_pushes(push.ExecutesBeyondTheWindow),
+    "executes without a grant": with_pushes(push.ExecutesWithoutGrant),
 }

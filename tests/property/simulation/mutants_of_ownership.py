@@ -19,9 +19,9 @@ from tests.property.simulation.consumer import SimSource
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from connector.core.hours import Now
     from connector.core.intents import Committed
     from connector.core.offsets import TopicPartition
-    from connector.ports import Now
     from connector.recovery import OpenJob
 
 

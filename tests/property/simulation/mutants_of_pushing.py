@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from connector.celonis.pusher import JobPusher
+from connector.core.budget import Grant
 from connector.core.intents import Committed
 from connector.core.loads import Doubtful
 from connector.errors import Reaction
@@ -25,10 +26,11 @@ from tests.property.simulation.rebuilt import Rebuilt
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from connector.core.budget import Claim
+    from connector.core.hours import Now
     from connector.core.loads import Done, Load, Prepared, Receipt
     from connector.core.offsets import OffsetRange, TopicPartition
     from connector.errors import CelonisError
-    from connector.ports import Now
     from connector.recovery import OpenJob
     from connector.sink import Push, TableSink
 
@@ -39,13 +41,13 @@ if TYPE_CHECKING:
 class DecidesForWhatIsLost(Pushes):
     """No ownership check before the intents: the job goes out with the rows of partitions that went away."""
 
-    def _decide(self, push: Push, free: int, now: Now) -> bool:
+    def _decide(self, sink: TableSink, push: Push, now: Now) -> int:
         lost = set(push.lost)
         if lost >= {r.tp for r in push.load.ranges}:
-            return super()._decide(push, free, now)
+            return super()._decide(sink, push, now)
         push.lost = set()
-        decided = super()._decide(push, free, now)
-        if decided:
+        decided = super()._decide(sink, push, now)
+        if push.notes:
             push.notes = {tp: note for tp, note in push.notes.items() if tp not in lost}
         else:
             push.lost = lost
@@ -218,11 +220,18 @@ class DeletesWhatWasNotCommitted(Pushes):
         return jobs
 
 
-class ExecutesBeyondTheWindow(Pushes):
+class _Generous:
+    """A budget that grants whatever is asked."""
+
+    def acquire(self, claim: Claim, now: Now) -> Grant:
+        return Grant(claim.id, float("inf"))
+
+
+class ExecutesWithoutGrant(Pushes):
     """A job that was found in NEW is executed without a grant."""
 
     def _move_job(self, job: OpenJob, free: int, now: Now) -> int:
-        window = self.window
+        budget, self._budget = self._budget, _Generous()  # type: ignore[assignment]
         taken = super()._move_job(job, free, now)
-        self.window = window
+        self._budget = budget
         return taken

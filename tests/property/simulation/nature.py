@@ -28,7 +28,7 @@ class Nature:
     records: int  # a flush holds so many
     commit_interval: float
     executing: int
-    limit: int  # pushes an hour
+    slot: float  # seconds between two pushes of the whole group
     delete: bool
     patient: bool  # the pusher repeats by itself instead of giving back
     hasty: bool  # the pusher gives up on a job that is not at its end
@@ -58,7 +58,7 @@ class Nature:
             records=pick((1, 3, 5)),
             commit_interval=pick((0.0, 2.0, 6.0)),
             executing=pick((1, 1, 2)),
-            limit=pick((2, 4, 100, 100)),
+            slot=pick((0.2, 0.2, 1.0, 4.0)),
             delete=dice.random() < 0.5,
             patient=dice.random() < 0.5,
             hasty=dice.random() < 0.05,

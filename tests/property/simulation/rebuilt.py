@@ -22,10 +22,11 @@ class Rebuilt(Pipeline):
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self.recovery = self.recovery_type(parts["origin_of"])
-        taken = ("source", "spool", "pusher", "dead_letters", "observer", "window", "origin_of", "executing")
+        taken = ("source", "spool", "pusher", "dead_letters", "observer", "budget", "origin_of", "executing")
         self.pushes = self.pushes_type(
             sinks=self.sinks,
             recovery=self.recovery,
+            workers=4,
             forget_records=self._stand_before,
             **{name: parts[name] for name in taken},
         )

@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connector.celonis.pusher import JobPusher, Pace
-from connector.core.budget import HourWindow
+from connector.celonis.patience import Pace
+from connector.celonis.pusher import JobPusher
+from connector.core.budget import Grant
 from connector.core.flush import FlushPolicy
+from connector.core.hours import HOUR, Now, TeamClock
 from connector.core.intents import Origin
 from connector.core.loads import Target
+from connector.core.paced import PacedBudget
 from connector.pipeline import Pipeline
-from connector.ports import Now
 from connector.sink import TableSink
 from tests.property.simulation.client import Lane, SimClient, Task
 from tests.property.simulation.consumer import SimConsumer, SimSource
@@ -22,7 +24,7 @@ from tests.property.simulation.platform import Broken
 from tests.property.simulation.tables import SimBuffer, SimDeadLetters, SimDecoder, SimObserver, SimSpool
 
 if TYPE_CHECKING:
-    from connector.core.budget import HourWindow as Window
+    from connector.core.budget import Claim, Wait
     from tests.property.simulation.stage import Stage
 
 FOREVER = 1e9
@@ -38,6 +40,21 @@ class Parts:
     dead_letters: type[SimDeadLetters] = SimDeadLetters
 
 
+class CountedBudget(PacedBudget):
+    """The real budget, which counts what it grants."""
+
+    def __init__(self, slot: float) -> None:
+        super().__init__(HOUR / slot, TeamClock())
+        self.seen: set[Grant] = set()
+
+    def acquire(self, claim: Claim, now: Now) -> Grant | Wait:
+        """Acquire, and count."""
+        found = super().acquire(claim, now)
+        if isinstance(found, Grant):
+            self.seen.add(found)
+        return found
+
+
 class Process:
     """One life of a replica."""
 
@@ -49,7 +66,7 @@ class Process:
         self.spool = SimSpool()
         self.consumer = SimConsumer(world.broker, world.dice, world.wire, nature.kafka)
         self.source = parts.source(self.consumer)
-        self.client = SimClient(world.platform, self.spool, world, self._executes)
+        self.client = SimClient(world.platform, self.spool, world, self._executes, lambda: world.now)
         self.dead_letters = parts.dead_letters(world.dice, world.judge.dead_letters)
         self.pusher = parts.pusher(
             self.client,
@@ -59,7 +76,9 @@ class Process:
             job_timeout=0.0 if nature.hasty else FOREVER,
             pace=Pace(0.0, 0.0, 0.0, 0.0, give_back=FOREVER if nature.patient else 0.0, again=1.0, started=0.0),
             lanes=self._lane,
+            clock=self.client.clock,
         )
+        self.budget = CountedBudget(nature.slot)
         self._sinks: dict[str, TableSink] = {}
         self.pipeline = parts.pipeline(
             source=self.source,
@@ -69,16 +88,12 @@ class Process:
             pusher=self.pusher,
             dead_letters=self.dead_letters,
             observer=SimObserver(),
-            window=HourWindow(nature.limit),
+            budget=self.budget,
             executing=nature.executing,
             commit_interval=nature.commit_interval,
             delete_finished_jobs=nature.delete,
         )
         self.source.subscribe(sorted(world.table_of), self.pipeline)
-
-    @property
-    def window(self) -> Window:
-        return self.pipeline.pushes.window
 
     @property
     def halted(self) -> bool:
@@ -104,9 +119,9 @@ class Process:
 
     def _executes(self, job_id: str) -> None:
         self.executes += 1
-        granted = sum(grants for _, grants in self.window.granted)
-        if self.executes > granted:
-            raise Broken(f"{job_id} is execute number {self.executes} of a process whose window granted {granted}")
+        if self.executes > len(self.budget.seen):
+            granted = len(self.budget.seen)
+            raise Broken(f"{job_id} is execute number {self.executes} of a process whose budget granted {granted}")
 
     def _sink_of(self, topic: str) -> TableSink:
         table = self._world.table_of[topic]

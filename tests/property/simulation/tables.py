@@ -86,6 +86,9 @@ class SimSpool:
     def full(self) -> bool:
         return False
 
+    def pressed(self) -> bool:
+        return False
+
     def overflowing(self) -> Sequence[str]:
         return ()
 
@@ -162,7 +165,9 @@ class SimBuffer:
         segment = Segment(self._spool.store(self._rows), schema, size, size, tuple(self._runs))
         ranges, opened_at = merge_ranges(self._held.values()), self._opened_at
         self.clear()
-        return Load(f"{self._sealed}", self._target, schema, (segment,), ranges, trigger, opened_at)
+        return Load(
+            f"{self._target.table}-{self._sealed}", self._target, schema, (segment,), ranges, trigger, opened_at
+        )
 
 
 class SimDeadLetters:

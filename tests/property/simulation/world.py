@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from connector.core.hours import Now
 from connector.core.intents import Committed
 from tests.property.simulation.platform import Broken
 from tests.property.simulation.stage import Replica, Stage
@@ -74,7 +75,8 @@ class World(Stage):
                 self._die(replica)
                 self._bury()
                 self._start(replica)
-        if any(r.process and not r.process.window.left(self.now) for r in self.replicas):
+        now = Now(self.now, self.now)
+        if any(r.process and r.process.source.assigned and not r.process.budget.left(now) for r in self.replicas):
             self._next_hour()
         for replica in self.replicas:
             self.now += 1.0

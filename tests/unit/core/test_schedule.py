@@ -7,7 +7,7 @@ import math
 import pytest
 
 from connector.core.flush import Trigger
-from connector.core.schedule import Candidate, Choice, Verdict, choose, feasibility
+from connector.core.schedule import Candidate, Choice, Verdict, bid, choose, feasibility
 
 NOW, SLOT, SERVICE = 1000.0, 10.0, 5.0
 
@@ -126,9 +126,11 @@ def test_a_replay_waits_while_its_share_is_spent() -> None:
     )
 
 
-def test_the_area_is_what_the_rows_have_waited_together_and_never_below_zero() -> None:
-    assert Candidate("a", 2, 10.0 + 30.0, 10.0, 1, None, weight=3.0).area(40.0) == 3.0 * (30.0 + 10.0)
-    assert Candidate("a", 3, 3 * 1e9 + 1e-3, 1e9, 1, None).area(1e9) == 0.0
+def test_the_bid_is_the_waiting_area_times_the_mean_wait_over_the_longest_and_never_below_zero() -> None:
+    assert bid(3.0, 2, 10.0 + 30.0, 10.0, 40.0) == pytest.approx(3.0 * (30.0 + 10.0) * (20.0 / 30.0))
+    assert bid(1.0, 2, 20.0, 10.0, 40.0) == 60.0, "all came at once: the whole area"
+    assert bid(1.0, 3, 3 * 1e9 + 1e-3, 1e9, 1e9) == 0.0
+    assert Candidate("a", 2, 20.0, 10.0, 1, None).bid(40.0) == 60.0
 
 
 @pytest.mark.parametrize(

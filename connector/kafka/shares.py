@@ -1,0 +1,62 @@
+"""Owns how many partitions there are in all of the topics that a group reads, asked for in a thread of its own.
+
+Never joins a group. Invariant: what is told is what the brokers said last; 0 until they said anything.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from connector.kafka.settings import INTERNAL_TOPICS, client_properties, make
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.config import Kafka
+
+log = structlog.get_logger()
+
+ASK_SECONDS = 30.0  # between two questions; a topic that is new counts no later
+_AT_FIRST_SECONDS = 1.0  # while nothing is known
+_ANSWER_SECONDS = 5.0
+
+
+class PartitionCount:
+    """Counts the partitions of `topics` (names, or regular expressions that begin with `^`)."""
+
+    def __init__(self, kafka: Kafka, topics: Sequence[str]) -> None:
+        self._kafka, self._topics = kafka, tuple(topics)
+        self._stop = threading.Event()
+        self.total = 0
+        threading.Thread(target=self._count, name="kafka-partitions", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+
+    def _count(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.total = self._ask()
+            except KafkaException as e:
+                log.info("could not count partitions", error=e.args[0].str())
+            self._stop.wait(ASK_SECONDS if self.total else _AT_FIRST_SECONDS)
+
+    def _ask(self) -> int:
+        """Ask with a client of its own: one that lives on with an unanswered question can bring the process down."""
+        known = make(AdminClient, client_properties(self._kafka)).list_topics(timeout=_ANSWER_SECONDS).topics
+        return sum(len(known[topic].partitions) for topic in known if self._read(topic))
+
+    def _read(self, topic: str) -> bool:
+        return any(takes(pattern, topic) for pattern in self._topics) and not re.search(INTERNAL_TOPICS, topic)
+
+
+def takes(pattern: str, topic: str) -> bool:
+    """Return whether `pattern`, a name or a regular expression that begins with `^`, takes `topic`."""
+    return re.search(pattern, topic) is not None if pattern.startswith("^") else pattern == topic
