@@ -43,7 +43,7 @@ def failure(message: str) -> dict[str, Any]:
 
 
 def throttled(limit: int, wait: float, hints: Hints) -> ApiError:
-    """Return a 429 of a window with `limit` requests, after which the next one opens in `wait` seconds."""
+    """Return a 429 of a window with `limit` requests, after which the next one opens in `wait` true seconds."""
     seconds = str(math.ceil(wait))
     headers = {
         Hints.RATELIMIT: {"x-ratelimit-limit": str(limit), "x-ratelimit-remaining": "0", "x-ratelimit-reset": seconds},

@@ -18,7 +18,7 @@ import click
 from connector.emulator.faults import OPERATIONS
 from connector.emulator.faults import __doc__ as fault_grammar
 from connector.emulator.server import Emulator
-from connector.emulator.settings import DEFAULT_POOL, RUN, EmulatorSettings, Hints, OAuthClient
+from connector.emulator.settings import DEFAULT_POOL, MAX_CLOCK_SPEED, RUN, EmulatorSettings, Hints, OAuthClient
 from connector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +57,13 @@ _FAULTS = "\b\n" + (fault_grammar or "").partition("\n\n")[2].partition("\n\nInv
 )
 @click.option("--per-hour", type=click.IntRange(0), default=250, show_default=True, help="Executes per UTC hour.")
 @click.option("--per-second", type=click.IntRange(0), default=10, show_default=True, help="Executes per second.")
+@click.option(
+    "--clock-speed",
+    type=click.FloatRange(0, MAX_CLOCK_SPEED, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How fast the team's hours, seconds and dates pass; 60: an hour a minute.",
+)
 @click.option("--executes-in-flight", type=click.IntRange(1), default=1, show_default=True, help="Per pool; then 409.")
 @click.option(
     "--hints",

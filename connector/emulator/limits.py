@@ -1,13 +1,14 @@
 """Owns the team's limits on executes: a pure decision over counts; never counts itself.
 
-Invariant: windows are the full UTC second and the full UTC hour, and every execute counts, a refused one too.
+Invariant: windows are the full second and the full hour of the team's time, UTC unless its clock is made faster, and
+every execute counts, a refused one too.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-HOUR = 3600
+from connector.core.hours import next_hour
 
 
 class Counts(NamedTuple):
@@ -18,21 +19,16 @@ class Counts(NamedTuple):
 
 
 class Exceeded(NamedTuple):
-    """The window that is full: its limit, and the seconds until the next one opens."""
+    """The window that is full: its limit, and the team's seconds until the next one opens."""
 
     limit: int
     wait: float
 
 
-def hour_of(now: float) -> int:
-    """Return the start of the UTC hour of `now`, in seconds."""
-    return int(now // HOUR) * HOUR
-
-
 def exceeded(counts: Counts, now: float, *, per_hour: int, per_second: int) -> Exceeded | None:
     """Return the window that refuses an execute at `now`, the longer one first, or None."""
     if counts.hour >= per_hour:
-        return Exceeded(per_hour, hour_of(now) + HOUR - now)
+        return Exceeded(per_hour, next_hour(now) - now)
     if counts.second >= per_second:
         return Exceeded(per_second, int(now) + 1 - now)
     return None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from connector.core.hours import next_hour
 from connector.emulator.answers import failure, problem, throttled
 from connector.emulator.faults import Fault, Kind
-from connector.emulator.limits import HOUR, hour_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,13 +82,14 @@ async def misbehave(
 
 
 def _status(status: int, settings: EmulatorSettings) -> Response:
-    now = settings.clock()
     body: dict[str, Any] = failure(f"Injected fault {status}")
     headers: dict[str, str] = {}
     if status == 400:  # noqa: PLR2004 - an HTTP status
         body = {"errors": [problem("job", "Injected fault", "fault")]}
     if status == 429:  # noqa: PLR2004
-        headers = throttled(settings.per_hour, hour_of(now) + HOUR - now, settings.hints).headers
+        now = settings.team_time()
+        wait = settings.true_seconds(next_hour(now) - now)
+        headers = throttled(settings.per_hour, wait, settings.hints).headers
     return JSONResponse(body, status, headers)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from connector.core.hours import TeamClock
 from connector.emulator.faults import OPERATIONS, parse_faults
 from connector.errors import ConfigError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_POOL = "11111111-2222-3333-4444-555555555555"
 DATA_PUSH_SCOPE = "integration.data-pools:data_push"
 MAX_CHUNK_BYTES = 1_000_000_000  # "1 GB at most"; the smaller reading of a gigabyte
+MAX_CLOCK_SPEED = 3600  # an hour a second; much faster, the year would soon have five digits
 RUN = "run"  # the latency that is a job's own, not a request's
 
 
@@ -46,8 +48,9 @@ class EmulatorSettings:
     """One team: its pools, who may push, its limits, and how the emulator misbehaves.
 
     `app_keys` and `bearer_keys` map a key to the pools on which it has the Data Push permission. `latencies` are
-    seconds by operation (`faults.OPERATIONS`), and `run` is how long a job runs. `clock` returns UTC seconds; hours,
-    seconds, dates and the life of tokens follow it. `strict` refuses what nothing public shows to work: other codecs,
+    seconds by operation (`faults.OPERATIONS`), and `run` is how long a job runs. `clock` returns UTC seconds, and
+    the life of tokens follows it; hours, seconds and dates follow the team's time, which passes `clock_speed` times as
+    fast. `strict` refuses what nothing public shows to work: other codecs,
     pages, time units and names. Without `seed` the order of chunks and the winner among duplicates differ every time.
 
     Raises:
@@ -72,16 +75,25 @@ class EmulatorSettings:
     latencies: Mapping[str, float] = field(default_factory=dict)
     faults: Sequence[str] = ()
     clock: Callable[[], float] = time.time
+    clock_speed: float = 1.0
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        problems = [*self._pool_problems(), *self._latency_problems()]
+        problems = [*self._pool_problems(), *self._latency_problems(), *self._clock_problems()]
         try:
             parse_faults(self.faults)
         except ConfigError as e:
             problems += e.problems
         if problems:
             raise ConfigError(problems, source="emulator")
+
+    def team_time(self) -> float:
+        """Return the team's time now, in seconds since the epoch."""
+        return TeamClock(self.clock_speed).of(self.clock())
+
+    def true_seconds(self, of_team: float) -> float:
+        """Return how long a client waits while `of_team` seconds pass for the team."""
+        return TeamClock(self.clock_speed).seconds(of_team)
 
     def _pool_problems(self) -> Iterator[str]:
         yield from (f"pools: '{pool}' is not a UUID" for pool in self.pools if not is_uuid(pool))
@@ -96,6 +108,10 @@ class EmulatorSettings:
                 yield f"latency: '{operation}' is none of {', '.join(sorted(known))}"
             elif seconds < 0:
                 yield f"latency: {operation}={seconds} is negative"
+
+    def _clock_problems(self) -> Iterator[str]:
+        if not 0 < self.clock_speed <= MAX_CLOCK_SPEED:
+            yield f"clock-speed: {self.clock_speed} is not above 0 and at most {MAX_CLOCK_SPEED}"
 
 
 def is_uuid(text: str) -> bool:

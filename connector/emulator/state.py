@@ -93,7 +93,7 @@ class StateMachine:
     def execute(self, pool: str, job_id: str, duplicate_removal: str | None) -> Job:
         """Queue a job, within the team's limits; every call counts against them."""
         with self.changed:
-            now = self._settings.clock()
+            now = self._settings.team_time()
             try:
                 stored = self._may_execute(pool, job_id, duplicate_removal, now)
             except BaseException:
@@ -106,7 +106,7 @@ class StateMachine:
     def count_execute(self, outcome: str) -> None:
         """Count an execute that took no effect."""
         with self.changed, self._store.transaction() as connection:
-            st.add_execute(connection, self._settings.clock(), outcome)
+            st.add_execute(connection, self._settings.team_time(), outcome)
 
     def cancel(self, pool: str, job_id: str) -> Job:
         """Cancel a job that is not final."""
@@ -174,7 +174,7 @@ class StateMachine:
         limits = self._settings
         counts = self._store.executes(now)
         if full := exceeded(counts, now, per_hour=limits.per_hour, per_second=limits.per_second):
-            raise throttled(full.limit, full.wait, limits.hints)
+            raise throttled(full.limit, limits.true_seconds(full.wait), limits.hints)
         stored = self._get(pool, job_id)
         if stored.job.status is not Status.NEW:
             raise _illegal("executed", stored.job)
@@ -200,7 +200,7 @@ class StateMachine:
         return moved
 
     def _milliseconds(self) -> int:
-        return int(self._settings.clock() * 1000)
+        return int(self._settings.team_time() * 1000)
 
     def _sweep(self) -> None:
         """Remove files that belong to no job which may still run: a killed process leaves some."""

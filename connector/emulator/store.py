@@ -13,7 +13,8 @@ import duckdb
 import orjson
 
 from connector.core.columns import ColumnType
-from connector.emulator.limits import HOUR, Counts, hour_of
+from connector.core.hours import HOUR, next_hour
+from connector.emulator.limits import Counts
 from connector.emulator.wire import Chunk, Job, Status
 from connector.errors import ConfigError
 
@@ -145,10 +146,10 @@ class Store:
 
     def executes(self, now: float) -> Counts:
         """Return how many executes came in the hour and in the second of `now`."""
-        hour, second = hour_of(now), int(now)
+        second, end = int(now), next_hour(now)
         sql = f"""SELECT count(*), count(*) FILTER (moment >= ? AND moment < ?) FROM {BOOKKEEPING}.executes
                   WHERE moment >= ? AND moment < ?"""
-        return Counts(*self.rows(sql, (second, second + 1, hour, hour + HOUR))[0])
+        return Counts(*self.rows(sql, (second, second + 1, end - HOUR, end))[0])
 
     def tables(self, pool: str) -> list[tuple[str, str]]:
         """Return the pushed tables of a pool and its connections, as (schema, table)."""

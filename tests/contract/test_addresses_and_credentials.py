@@ -154,6 +154,16 @@ class TestOAuth:
         CLOCK.now += 1
         assert self.status(team, answer) == 401
 
+    def test_a_token_lives_in_true_seconds_however_fast_the_clock(self, start: Start) -> None:
+        clock = Clock()
+        clients = {"client": OAuthClient(SECRET, [POOL])}
+        api = start(clock=clock, clock_speed=60, oauth_clients=clients)
+        answer = self.ask(api)
+        clock.now += 899
+        assert self.status(api, answer) == 200
+        clock.now += 1
+        assert self.status(api, answer) == 401
+
     def test_a_token_is_no_application_key(self, team: Api) -> None:
         headers = {"authorization": f"AppKey {self.ask(team).json()['access_token']}"}
         assert team.request("GET", "/jobs/", headers=headers).status_code == 401

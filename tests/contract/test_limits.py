@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import Start
 
 HOUR = 1_700_002_800.0  # 23:00 UTC
+YEAR = 1_767_225_600.0  # 2026-01-01T00:00Z, where fast clocks agree with the true one
 
 
 class Clock:
@@ -130,6 +131,46 @@ def test_after_409_the_same_execute_works_later(start: Start) -> None:
     assert api.execute(second).status_code == 409
     api.request("POST", f"/jobs/{first}/cancel")
     assert api.execute(second).status_code == 200
+
+
+def test_at_sixty_times_the_speed_an_hour_passes_in_a_true_minute(start: Start, clock: Clock) -> None:
+    clock.now = YEAR + 60
+    api = start(clock=clock, clock_speed=60, per_hour=2)
+    assert [execute(api) for _ in range(3)] == [200, 200, 429]
+    clock.now = YEAR + 119.9
+    assert execute(api) == 429
+    clock.now = YEAR + 120
+    assert execute(api) == 200
+    counted = api.http.get("/emulator/requests").json()["executes"]
+    assert counted == {
+        "2026-01-01T01": {"accepted": 2, "refused": 2, "faulted": 0},
+        "2026-01-01T02": {"accepted": 1, "refused": 0, "faulted": 0},
+    }
+
+
+def test_at_sixty_times_the_speed_a_second_passes_in_its_sixtieth(start: Start, clock: Clock) -> None:
+    clock.now = YEAR
+    api = start(clock=clock, clock_speed=60, per_second=1)
+    assert [execute(api) for _ in range(2)] == [200, 429]
+    clock.now += 1.5 / 60
+    assert execute(api) == 200
+
+
+def test_a_fast_clock_dates_the_jobs(start: Start, clock: Clock) -> None:
+    clock.now = YEAR + 10
+    api = start(clock=clock, clock_speed=60)
+    assert api.get(api.new("T"))["lastModified"] == (YEAR + 600) * 1000
+
+
+@pytest.mark.parametrize("faults", [[], ["execute:2:429"]], ids=["limited", "injected"])
+def test_a_429_says_the_wait_in_true_seconds_however_fast_the_clock(
+    start: Start, clock: Clock, faults: list[str]
+) -> None:
+    clock.now = YEAR + 15.5
+    api = start(clock=clock, clock_speed=60, per_hour=1, faults=faults)
+    assert execute(api) == 200
+    answer = api.execute(api.new("T"))
+    assert (answer.status_code, answer.headers["x-ratelimit-reset"]) == (429, "45")
 
 
 def test_counters_tell_jobs_and_operations(start: Start, clock: Clock) -> None:

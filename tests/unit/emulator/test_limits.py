@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.emulator.limits import HOUR, Counts, Exceeded, exceeded, hour_of
+from connector.core.hours import HOUR, hour_of
+from connector.emulator.limits import Counts, Exceeded, exceeded
 
 START = 1_700_002_800.0
 

@@ -35,6 +35,8 @@ def options(directory: Path, *arguments: str) -> dict[str, Any]:
         ({"oauth_clients": {"c": OAuthClient("s", [OTHER])}}, f"keys: they name the pool '{OTHER}'"),
         ({"latencies": {"walk": 1.0}}, "latency: 'walk' is none of"),
         ({"latencies": {"run": -1.0}}, "latency: run=-1.0 is negative"),
+        ({"clock_speed": 0.0}, "clock-speed: 0.0 is not above 0"),
+        ({"clock_speed": 3601.0}, "clock-speed: 3601.0 is not above 0 and at most 3600"),
         ({"faults": ["x"]}, "fault 'x': expected"),
     ],
 )
@@ -75,8 +77,8 @@ def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
     arguments = [
         "--host", "::1", "--port", "0", "--tls", "--pool", f"{OTHER}=mine", "--app-key", "a", "--bearer-key", "${B}",
         "--oauth-client", "c=${S}", "--token-seconds", "5", "--per-hour", "3", "--per-second", "2",
-        "--executes-in-flight", "4", "--hints", "none", "--latency", "run=2", "--latency", "execute=0.5",
-        "--fault", "get:1:500", "--lenient", "--seed", "7",
+        "--clock-speed", "60", "--executes-in-flight", "4", "--hints", "none", "--latency", "run=2",
+        "--latency", "execute=0.5", "--fault", "get:1:500", "--lenient", "--seed", "7",
     ]  # fmt: skip
     settings, source = read_options(options(tmp_path, *arguments), {"B": "b", "S": "s"})
     assert source.shell == "<application key>"
@@ -92,6 +94,7 @@ def test_every_option_reaches_its_setting(tmp_path: Path) -> None:
         token_seconds=5,
         per_hour=3,
         per_second=2,
+        clock_speed=60,
         executes_in_flight=4,
         hints=Hints.NONE,
         latencies={"run": 2.0, "execute": 0.5},
