@@ -19,7 +19,7 @@ POOL = "11111111-2222-3333-4444-555555555555"
 OTHER_POOL = "99999999-2222-3333-4444-555555555555"
 CONNECTION = "aaaaaaaa-2222-3333-4444-555555555555"
 KEY = "application-key"
-WAIT = 20.0
+WAIT = 60.0
 
 UPSERT, DELETE = "upserted", "deleted"
 
@@ -33,7 +33,7 @@ class Api:
         self.emulator = emulator
         self.root = f"/data-ingestion/api/v1/data-push/{pool}"
         headers = {"authorization": authorization} if authorization else {}
-        self.http = httpx.Client(base_url=emulator.url, headers=headers, timeout=10, trust_env=False, **options)
+        self.http = httpx.Client(base_url=emulator.url, headers=headers, timeout=WAIT, trust_env=False, **options)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self.http.request(method, f"{self.root}{path}", **options)

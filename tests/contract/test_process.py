@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEY = "very-secret-key"
 ROOT = f"/data-ingestion/api/v1/data-push/{POOL}"
-RETRIES = 400
+RETRIES = 3000
 
 
 class Process:
@@ -45,13 +45,13 @@ class Process:
         self.url = self.said["url"].strip()
         verify: Any = ssl.create_default_context(cafile=self.said["ca"].strip()) if "ca" in self.said else True
         self.http = httpx.Client(
-            base_url=self.url, headers={"authorization": f"AppKey {KEY}"}, timeout=10, verify=verify, trust_env=False
+            base_url=self.url, headers={"authorization": f"AppKey {KEY}"}, timeout=60, verify=verify, trust_env=False
         )
 
     def end(self, number: signal.Signals) -> int:
         self.http.close()
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         assert self.process.stdout
         self.output += self.process.stdout.readlines()
         self.process.stdout.close()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 POOL = "11111111-2222-3333-4444-555555555555"
 KEY = "application-key"
-WAIT = 20.0
+WAIT = 60.0
 ROWS, CHUNKS = 5, 3
 QUICK = Pace(
     poll_first=0.01, poll_longest=0.02, retry_first=0.01, retry_longest=0.02, give_back=0.3, again=0.01, started=0.2

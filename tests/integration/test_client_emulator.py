@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POOL, KEY = "11111111-2222-3333-4444-555555555555", "application-key"
-WAIT = 20.0
+WAIT = 60.0
 SCHEMA = TableSchema((Column("id", ColumnType.INTEGER), Column("name", ColumnType.STRING, 20)))
 
 
@@ -182,12 +182,12 @@ def test_an_upload_that_is_cut_leaves_the_effect_in_doubt(start: Start, tmp_path
 
 
 def test_a_slow_answer_is_waited_for_and_a_too_slow_one_is_not(start: Start) -> None:
-    emulator = start("get:1:slow=0.2", "get:2:slow=5", token_seconds=900)
-    with client_of(emulator, request_timeout=1) as client:
-        job = client.create_job(spec())
-        assert client.get_job(job.id) == job
+    emulator = start("get:1:slow=0.2", "get:2:slow=60")
+    with client_of(emulator) as patient, client_of(emulator, request_timeout=0.1) as hasty:
+        job = patient.create_job(spec())
+        assert patient.get_job(job.id) == job
         with pytest.raises(CelonisUnreachable, match="ReadTimeout"):
-            client.get_job(job.id)
+            hasty.get_job(job.id)
 
 
 @pytest.mark.parametrize("hints", ["ratelimit", "retry-after"])

@@ -410,7 +410,7 @@ def test_a_token_endpoint_that_is_not_there_is_no_vanished_job(tmp_path: Path) -
 
 
 def test_a_job_that_runs_too_long_breaks_the_push_and_names_the_setting(tmp_path: Path) -> None:
-    with Bench(tmp_path, emulator={"latencies": {"run": 1.0}}, job_timeout=0.05) as bench:
+    with Bench(tmp_path, emulator={"latencies": {"run": 600}}, job_timeout=0.05) as bench:
         receipt = bench.push(load_of())
         assert isinstance(receipt, Broken)
         assert "celonis.job_timeout" in receipt.hint

@@ -158,7 +158,7 @@ def test_a_registry_that_hangs_costs_the_timeout_once() -> None:
         started = time.monotonic()
         with pytest.raises(RegistryUnavailable, match="Timeout"):
             asked.get(1)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < server.hanging
         with pytest.raises(RegistryUnavailable):
             asked.get(1)
         assert len(server.requests) == 1
