@@ -103,6 +103,7 @@ class Ground:
                 "pool_id": POOL,
                 "auth": {"app_key": "${CELONIS_APP_KEY}"},
             },
+            "budget": {"clock_speed": 60},  # no wait for a turn, which costs nothing but time
             "tables": [t | {"target": f"T{run}_{{topic}}"} for t in tables],
             "defaults": {"format": "avro"},
             "spool": {"directory": str(self.folder / f"spool-{run}")},

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from connector.demo.process import Process
-from connector.demo.stage import Stage
+from connector.demo.stage import SPEED, Stage
 from connector.demo.verdict import ACTIVITIES_TABLE, ANSWERS, ORDERS_TABLE, Verdict, judge
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def run(seconds: float | None, console: Console | None = None) -> int:
 def _perform(stage: Stage, seconds: float | None, console: Console) -> Verdict:
     process = Process(stage.schema_id)
     console.print("Purchase orders (Avro) and their activities (JSON) stream from Kafka into Celonis tables.")
+    console.print(f"The clock of the budget runs {SPEED} times faster: an hour with its 240 pushes takes a minute.")
     stage.connector.wait_until_ready()
     screen = _Screen(stage, process, console)
     with screen:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 POOL = "11111111-2222-3333-4444-555555555555"
 DEAD_LETTERS = "dead-letters"
 PARTITIONS = 4
+SPEED = 60  # an hour of the team's budget passes in a minute
 _QUIET = logging.getLogger("librdkafka")  # the broker goes first at the end, which the client would report
 
 
@@ -59,7 +60,11 @@ class Stage:
         self.schema_id = registry.register(f"{ORDERS}-value", ORDER_SCHEMA)
         key = os.urandom(12).hex()
         self.emulator = self._parts.enter_context(
-            Emulator(EmulatorSettings(directory=folder / "emulator", app_keys={key: [POOL]}, pools={POOL: "demo"}))
+            Emulator(
+                EmulatorSettings(
+                    directory=folder / "emulator", app_keys={key: [POOL]}, pools={POOL: "demo"}, clock_speed=SPEED
+                )
+            )
         )
         self._producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 20, "logger": _QUIET})
         settings = self._settings(folder, registry.url)
@@ -77,6 +82,7 @@ class Stage:
             },
             "schema_registry": {"url": registry_url},
             "celonis": {"team_url": self.emulator.url, "pool_id": POOL, "auth": {"app_key": "${CELONIS_APP_KEY}"}},
+            "budget": {"clock_speed": SPEED},
             "defaults": {"flush": {"age": "3 s"}},
             "tables": [
                 {"topics": [ORDERS], "target": ORDERS_TABLE, "format": "avro", "keys": ["order_id"]},

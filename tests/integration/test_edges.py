@@ -142,10 +142,10 @@ def _ends_in_time(connector: RunningConnector) -> None:
 def test_sigterm_while_it_waits_for_the_budget(world: World) -> None:
     topic = world.topic()
     _produce(world, topic)
-    with _draining(world, _append(topic), celonis={"pushes_per_hour": 1}) as connector:
+    with _draining(world, _append(topic), budget={"clock_speed": 60, "pushes_per_hour": 6}) as connector:
         world.wait_for_rows(ROWS, "T")
         _produce(world, topic, ROWS, start=ROWS)
-        wait_for(lambda: connector.metrics().get("kafka_celonis_paused_partitions") == 1)
+        wait_for(lambda: connector.metrics().get("kafka_celonis_buffered_records") == ROWS)
         _ends_in_time(connector)
         assert world.count("T") == ROWS
         connector.start()

@@ -113,16 +113,18 @@ def test_a_full_disk_pauses_and_goes_on_when_it_is_enlarged(world: World) -> Non
     assert world.emulator.query("SELECT count(DISTINCT n) FROM T") == [(50_000,)]
 
 
-def test_the_budget_of_an_hour_is_never_exceeded_and_consumption_waits(kafka: KafkaBroker, tmp_path: Path) -> None:
-    with World(kafka, tmp_path) as world:
+def test_an_hour_that_is_spent_by_others_is_noticed_once_and_consumption_waits(kafka: KafkaBroker, tmp_path: Path) -> None:
+    with World(kafka, tmp_path, per_hour=2) as world:
         topic = world.topic()
-        with world.connector(_table(topic), celonis={"pushes_per_hour": 2}) as connector:
+        with world.connector(_table(topic)) as connector:
             for start in range(0, 40, 10):
                 world.produce(topic, _rows(10, start))
                 wait_for(lambda start=start: _settled(connector.metrics, world, start))  # type: ignore[misc]
             assert world.emulator.query("SELECT count(*) FROM T") == [(20,)]
             assert connector.metrics()["kafka_celonis_pushes_left"] == 0
             assert connector.stop() == 0
+        refused = world.emulator.query("SELECT count(*) FROM _emulator.executes WHERE outcome = 'refused'")
+        assert refused == [(1,)], "one refusal is enough"
 
 
 def _settled(metrics: Callable[[], object], world: World, start: int) -> bool:

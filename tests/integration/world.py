@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Sent = tuple[int, bytes | None] | tuple[int, bytes | None, bytes | None]
 POOL = "11111111-2222-3333-4444-555555555555"
+SPEED = 60  # an hour of the budget in a minute: a push each quarter of a second
 QUICK = {"records": 50_000, "age": "500 ms"}
 
 
@@ -79,6 +80,7 @@ class World:
                 "pool_id": POOL,
                 "auth": {"app_key": "${CELONIS_APP_KEY}"},
             },
+            "budget": {"clock_speed": SPEED},
             "defaults": {"flush": QUICK},
             "tables": list(tables),
             "spool": {"directory": str(self.folder / "spool")},
