@@ -14,7 +14,7 @@ import structlog
 from connector.core.budget import Claim, Grant
 from connector.core.intents import Committed, Intent
 from connector.core.jobs import Seen, Status, Unseen
-from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
+from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable, spent
 from connector.core.times import Times
 from connector.errors import CelonisUnauthorized, ConnectorError
 from connector.sink import FAILURES_BEFORE_HALT, Push, Stage
@@ -124,7 +124,7 @@ class Pushes:
         if push is None:
             raise ConnectorError(f"a receipt came for table {sink.table}, which has no load in flight")
         if push.stage is Stage.APPLYING:
-            self._budget.end(push.load.id, spent=_executed(receipt))
+            self._budget.end(push.load.id, spent=spent(receipt))
         match receipt:
             case Prepared():
                 self.times.prepared(receipt.seconds)
@@ -330,13 +330,3 @@ class Pushes:
         elif push.prepared and (grant := self._granted(sink, push, now)):
             push.stage, push.applied_at = Stage.APPLYING, now.mono
             self._pusher.apply(push.prepared, grant.deadline)
-
-
-def _executed(receipt: Receipt) -> bool:
-    """Return whether a push was spent, or may have been."""
-    match receipt:
-        case Done() | JobFailed():
-            return True
-        case Throttled() | Doubtful() | Broken():
-            return receipt.executed
-    return False

@@ -65,11 +65,11 @@ class Executor:
             if wrong := self._mismatch(prepared.job_id, len(prepared.chunks)):
                 return self._given_up(prepared, f"{wrong}: an upload came in late")
             if not self._execute(prepared.job_id, attempt):
-                return Doubtful(prepared.load, prepared, 0.0, "the grant ran out before the execute")
+                return Doubtful(prepared.load, prepared, 0.0, "the grant ran out before the execute", late=True)
             job = self._watched(prepared.job_id)
         elif not job.status.final:
             job = self._watched(prepared.job_id)
-        return self._ended(job, prepared, prepared.seconds + time.monotonic() - began)
+        return self._ended(job, prepared, time.monotonic() - began)
 
     def see(self, job_id: str) -> Seen:
         """Return what the platform knows of a job."""
@@ -134,12 +134,13 @@ class Executor:
         sleep_using_event(self._stop)(self._pace.poll_first)
         return watching(lambda: self._patiently(lambda: self._client.get_job(job_id)))
 
-    def _ended(self, job: Job, prepared: Prepared, seconds: float) -> Receipt:
+    def _ended(self, job: Job, prepared: Prepared, executing: float) -> Receipt:
         load = prepared.load
         if job.status is Status.DONE:
             rows = sum(c.rows for c in prepared.chunks if not c.deletes)
             deleted = sum(c.rows for c in prepared.chunks if c.deletes)
-            return Done(load, job.id, rows, sum(c.size for c in prepared.chunks), seconds, deleted)
+            seconds, size = prepared.seconds + executing, sum(c.size for c in prepared.chunks)
+            return Done(load, job.id, rows, size, seconds, deleted, executing)
         if job.status.final:
             return JobFailed(load, job.id, job.status, job.logs)
         if job.status is Status.NEW or self._stop.is_set():

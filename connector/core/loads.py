@@ -134,7 +134,10 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The job ended DONE: it upserted `rows`, and `deleted` as many keys, which need not have been there."""
+    """The job ended DONE: it upserted `rows`, and `deleted` as many keys, which need not have been there.
+
+    `seconds` is all that it took, of which `executing` from the execute to the end.
+    """
 
     load: Load
     job_id: str
@@ -142,6 +145,7 @@ class Done:
     size: int
     seconds: float
     deleted: int = 0
+    executing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ class Broken:
 class Doubtful:
     """No trustworthy answer; the push starts over after `wait` seconds with what is `prepared`, or with another job.
 
-    `executed`: an execute was sent, which costs a push.
+    `executed`: an execute was sent, which costs a push. `late`: none was, since the grant had run out.
     """
 
     load: Load
@@ -195,6 +199,7 @@ class Doubtful:
     wait: float
     detail: str
     executed: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +211,13 @@ class Unreadable:
 
 
 Receipt = Prepared | Empty | Done | Throttled | JobFailed | Broken | Doubtful | Unreadable
+
+
+def spent(receipt: Receipt) -> bool:
+    """Return whether a push was spent, or may have been."""
+    match receipt:
+        case Done() | JobFailed():
+            return True
+        case Throttled() | Doubtful() | Broken():
+            return receipt.executed
+    return False

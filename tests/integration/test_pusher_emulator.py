@@ -113,6 +113,28 @@ def test_a_job_that_is_in_doubt_before_its_execute_is_deleted(tmp_path: Path) ->
         assert [job.status for job in bench.client.list_jobs()] == [Status.DONE]
 
 
+# --- grants ---------------------------------------------------------------------------------------------------
+
+
+def test_a_grant_that_ran_out_is_not_used_and_costs_nothing(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        prepared = bench.prepared(load_of())
+        bench.pusher.apply(prepared, -math.inf)
+        receipt = bench.settled()
+        assert isinstance(receipt, Doubtful)
+        assert (receipt.late, receipt.executed, receipt.prepared) == (True, False, prepared)
+        assert bench.requests()["execute"] == 0
+
+
+def test_what_is_done_tells_how_long_it_took_and_how_much_of_it_executing(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        prepared = bench.prepared(load_of())
+        done = bench.apply(prepared)
+        assert isinstance(done, Done)
+        assert done.executing > 0
+        assert done.seconds == pytest.approx(prepared.seconds + done.executing)
+
+
 # --- late effects ---------------------------------------------------------------------------------------------
 
 
