@@ -137,6 +137,16 @@ def check(path: Path) -> None:
 
 @main.command()
 @config_option
+def budget(path: Path) -> None:
+    """Show this hour's budget: spent by table and replica, left, the next slot."""
+    from connector.spending import spending  # noqa: PLC0415 - as above
+
+    for line in spending(_settings(path)):
+        click.echo(line)
+
+
+@main.command()
+@config_option
 def intents(path: Path) -> None:
     """List the group's open intents: partitions that a job carries, and the state of the job."""
     from connector.inspection import open_intents  # noqa: PLC0415 - as above
@@ -157,10 +167,14 @@ def status(path: Path) -> None:
     found = read_status(_settings(path).observe)
     troubles = found.pop("troubles")
     for name, value in found.items():
-        click.echo(f"{name}: {value}")
+        click.echo(f"{name}: {_in_line(value)}")
     for what, reason in troubles.items() if isinstance(troubles, dict) else ():
         click.echo(f"{what}: {reason}")
     sys.exit(EXIT_CHECK if troubles else 0)
+
+
+def _in_line(value: object) -> str:
+    return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, dict) else str(value)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Owns how a plan is shown: a table for people, at most WIDTH columns wide, or a document for programs.
+"""Owns how a plan is shown: a table for people, at most 100 columns wide, or a document for programs.
 
 Never decides anything. Invariant: what the numbers rest on is shown with them.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from connector.core.advice import seconds, size
 from connector.core.capacity import HOUR, Bound
 from connector.planning import PARQUET_RATIO
+from connector.text import aligned, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from connector.core.capacity import Plan, TablePlan
     from connector.planning import Assumptions, Outlook
 
-WIDTH = 100
-_SHORTEST_NAME = 8
 _HEADER = ("table", "rate/s", "weight", "pushes/h", "set by", "mean", "worst", "records", "size", "chunks")
 _THOUSAND, _MILLION = 1_000, 1_000_000
 _LEGEND = "mean, worst: staleness, from arrival to DONE; records, size, chunks: of one push"
@@ -32,14 +30,14 @@ def text(found: Outlook, assumed: Assumptions) -> Iterator[str]:
     plan = found.plan
     yield from _basis(found, assumed)
     yield ""
-    yield from _aligned([_HEADER, *(_row(t) for t in plan.tables), *_totals(plan)])
+    yield from aligned([_HEADER, *(_row(t) for t in plan.tables), *_totals(plan)])
     yield _LEGEND
     yield ""
     yield from _summary(plan)
     for finding in found.findings:
-        yield from _wrapped("note: " if finding.met else "cannot: ", finding.text)
+        yield from wrapped("note: " if finding.met else "cannot: ", finding.text)
         if finding.help:
-            yield from _wrapped("  help: ", finding.help)
+            yield from wrapped("  help: ", finding.help)
 
 
 def _basis(found: Outlook, assumed: Assumptions) -> Iterator[str]:
@@ -86,19 +84,6 @@ def _summary(plan: Plan) -> Iterator[str]:
         f"spool.bytes is {size(plan.limits.spool_bytes)}"
     )
     yield ""
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-    widths[0] = max(_SHORTEST_NAME, min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))
-    for name, *cells in rows:
-        first = name if len(name) <= widths[0] else f"{name[: widths[0] - 5]}…{name[-4:]}"
-        rest = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([first.ljust(widths[0]), *rest]).rstrip()
-
-
-def _wrapped(prefix: str, said: str) -> list[str]:
-    return wrap(prefix + said, WIDTH, subsequent_indent=" " * len(prefix), break_long_words=False)
 
 
 def _number(value: float) -> str:

@@ -33,7 +33,6 @@ _SESSIONS: dict[str, dict[str, int]] = {
     "classic": {"session.timeout.ms": 4000, "heartbeat.interval.ms": 500},
     "consumer": {},  # the broker says so
 }
-_FEW_PUSHES = 25  # left in the hour: time to start this connector anew
 _LOOK_SECONDS = 10.0
 
 
@@ -111,15 +110,12 @@ class Stage:
     # --- looking, and what a supervisor does -------------------------------------------------------------------
 
     def supervise(self) -> None:
-        """Start again what ended by itself, as an orchestrator does, and what has spent its hour."""
+        """Start again what ended by itself, as an orchestrator does."""
         for number, connector in enumerate(self.connectors):
             if connector in self.resting:
                 continue
             if (code := connector.exit_code) is not None:
                 self.exits.append(f"connector {number}: exit {code}")
-                connector.start()
-            elif connector.metrics().get("kafka_celonis_pushes_left", 250.0) < _FEW_PUSHES:
-                connector.kill()
                 connector.start()
 
     def until_requests(self, operation: str, more: int) -> None:

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from connector.cli import main
-from connector.plan_text import WIDTH
+from connector.text import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
