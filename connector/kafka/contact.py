@@ -31,11 +31,12 @@ _SSL_HINT = "check security.protocol and the ssl.* settings in kafka.properties"
 class Contact:
     """What a client has heard of its brokers.
 
-    `away` says why none can be reached, `failure` what is final, `forbidden` by topic what we may not read.
+    `away` says why none can be reached, `failure` what is final, `forbidden` by topic what we may not read. `section`
+    of the configuration says how to reach them.
     """
 
-    def __init__(self, brokers: str) -> None:
-        self._brokers = brokers
+    def __init__(self, brokers: str, section: str = "kafka") -> None:
+        self._brokers, self._section = brokers, section
         self._reached = False
         self._reason = ""
         self.away: str | None = None
@@ -83,7 +84,10 @@ class Contact:
 
     def _refuse(self, error: KafkaError, topic: str | None, hint: str) -> None:
         about = f"topic {topic}" if topic else f"brokers {self._brokers}"
-        self.failure = SourceError(f"Kafka refuses for good ({about}): {error.str()}", hint=hint)
+        self.failure = SourceError(f"Kafka refuses for good ({about}): {error.str()}", hint=self._mend(hint))
+
+    def _mend(self, hint: str) -> str:
+        return hint.replace("kafka.properties", f"{self._section}.properties")
 
     def _forbid(self, topic: str, error: KafkaError) -> None:
         """One topic that we may not read stops no other; it is asked for again with every look at the cluster."""

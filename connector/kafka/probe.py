@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import AclOperation, ConfigResource, ResourceType
 
 from connector.errors import SourceError
+from connector.kafka.asking import PROBE_SECONDS, ask, describe, insist_on, judged, silent, worth_waiting
 from connector.kafka.contact import Contact
-from connector.kafka.settings import client_properties, consumer_properties, make
+from connector.kafka.ledger_topic import LedgerTopic
+from connector.kafka.settings import consumer_properties, make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-    from concurrent.futures import Future
+    from confluent_kafka.admin import ClusterMetadata, ConsumerGroupDescription
 
-    from confluent_kafka.admin import ClusterMetadata, ConsumerGroupDescription, TopicDescription
+    from connector.config import Kafka, Ledger
 
-    from connector.config import Kafka
-
-    T = TypeVar("T")
-
-PROBE_SECONDS = 10.0
-AWAY_SECONDS = 3.0  # once the client has said that no broker can be reached
 _NAMES_SHOWN = 5
 
 
@@ -46,19 +41,19 @@ def topic_exists(kafka: Kafka, topic: str) -> str:
             hint = "create a topic, mend the expression in tables, or grant DESCRIBE: what we may not see cannot match"
             raise SourceError(f"no topic matches {topic}", hint=hint)
         return f"{len(names)} topic(s) match: {', '.join(names[:_NAMES_SHOWN])}{' …' * (len(names) > _NAMES_SHOWN)}"
-    found = _topic(kafka, topic)
+    found = describe(kafka, topic)
     if found is None:
         raise SourceError(f"topic {topic} does not exist", hint="create it, or mend its name in tables")
-    _insist_on(AclOperation.READ, found.authorized_operations, f"topic {topic}")
+    insist_on(AclOperation.READ, found.authorized_operations, f"topic {topic}")
     return f"{len(found.partitions)} partition(s)"
 
 
 def dead_letter_topic(kafka: Kafka) -> str:
     """Return whether the dead-letter topic takes rejects; raises SourceError."""
     name = kafka.dead_letter_topic or ""
-    found = _topic(kafka, name)
+    found = describe(kafka, name)
     if found is not None:
-        _insist_on(AclOperation.WRITE, found.authorized_operations, f"topic {name}")
+        insist_on(AclOperation.WRITE, found.authorized_operations, f"topic {name}")
         return f"{len(found.partitions)} partition(s)"
     if _created_by_broker(kafka):
         return "does not exist yet; the brokers create it with the first reject (auto.create.topics.enable)"
@@ -69,11 +64,16 @@ def dead_letter_topic(kafka: Kafka) -> str:
     )
 
 
+def ledger_topic(kafka: Kafka, ledger: Ledger) -> str:
+    """Return what is there of the ledger's topic, or that it will be created; raises SourceError."""
+    return LedgerTopic(kafka, ledger).check()
+
+
 def group_readable(kafka: Kafka) -> str:
     """Return the state of the group; raises SourceError when we may not read it."""
     about = f"group {kafka.group}"
     try:
-        found: ConsumerGroupDescription = _ask(
+        found: ConsumerGroupDescription = ask(
             kafka,
             lambda admin: admin.describe_consumer_groups(
                 [kafka.group], include_authorized_operations=True, request_timeout=PROBE_SECONDS
@@ -82,8 +82,8 @@ def group_readable(kafka: Kafka) -> str:
     except KafkaException as e:
         if e.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return "does not exist yet; it begins with the first commit"
-        raise _judged(e.args[0], about, "kafka.group: grant READ and DESCRIBE on the group") from None
-    _insist_on(AclOperation.READ, found.authorized_operations, about)
+        raise judged(e.args[0], about, "kafka.group: grant READ and DESCRIBE on the group") from None
+    insist_on(AclOperation.READ, found.authorized_operations, about)
     return f"{found.state.name.lower()}, {len(found.members)} member(s)"
 
 
@@ -92,7 +92,7 @@ def _metadata(kafka: Kafka) -> ClusterMetadata:
     consumer = make(Consumer, consumer_properties(kafka) | {"error_cb": contact.on_error})
     started = time.monotonic()
     try:
-        while _worth_waiting(contact, started):
+        while worth_waiting(contact, started):
             try:
                 found: ClusterMetadata = consumer.list_topics(timeout=1.0)
                 return found  # noqa: TRY300 - there is nothing else to do
@@ -101,69 +101,15 @@ def _metadata(kafka: Kafka) -> ClusterMetadata:
                 contact.insist()
     finally:
         consumer.close()
-    raise _silent(kafka, contact)
-
-
-def _topic(kafka: Kafka, name: str) -> TopicDescription | None:
-    try:
-        found: TopicDescription = _ask(
-            kafka,
-            lambda admin: admin.describe_topics(
-                TopicCollection([name]), include_authorized_operations=True, request_timeout=PROBE_SECONDS
-            ),
-        )
-    except KafkaException as e:
-        if e.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return None
-        raise _judged(e.args[0], f"topic {name}", "grant DESCRIBE on the topic") from None
-    return found
+    raise silent(kafka, contact)
 
 
 def _created_by_broker(kafka: Kafka) -> bool:
     """Return whether the brokers create topics that are written to; not where they do not tell."""
     broker = ConfigResource(ResourceType.BROKER, str(next(iter(_metadata(kafka).brokers))))
     try:
-        entries = _ask(kafka, lambda admin: admin.describe_configs([broker], request_timeout=PROBE_SECONDS))
+        entries = ask(kafka, lambda admin: admin.describe_configs([broker], request_timeout=PROBE_SECONDS))
     except KafkaException:
         return False
     entry = entries.get("auto.create.topics.enable")
     return entry is not None and entry.value == "true"
-
-
-def _ask(kafka: Kafka, request: Callable[[AdminClient], Mapping[Any, Future[T]]]) -> T:
-    """Return the one answer to `request`; raises KafkaException as the broker gave it, and SourceError without one."""
-    contact = Contact(kafka.brokers)
-    admin = make(AdminClient, client_properties(kafka) | {"error_cb": contact.on_error})
-    (future,) = request(admin).values()
-    started = time.monotonic()
-    while not future.done() and _worth_waiting(contact, started):
-        admin.poll(0.05)  # hands over why there is no answer
-        contact.insist()
-    failure = future.exception() if future.done() else None
-    if not future.done() or (isinstance(failure, KafkaException) and failure.args[0].code() in _NO_ANSWER):
-        raise _silent(kafka, contact)
-    return future.result()
-
-
-_NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
-
-
-def _worth_waiting(contact: Contact, started: float) -> bool:
-    waited = time.monotonic() - started
-    return waited < (AWAY_SECONDS if contact.away else PROBE_SECONDS)
-
-
-def _silent(kafka: Kafka, contact: Contact) -> SourceError:
-    reason = contact.away or f"no word within {PROBE_SECONDS:.0f} s"
-    hint = "kafka.brokers must be reachable from here, and security.protocol in kafka.properties must fit the listener"
-    return SourceError(f"no answer from {kafka.brokers}: {reason}", hint=hint)
-
-
-def _judged(error: KafkaError, about: str, hint: str) -> SourceError:
-    return SourceError(f"{about}: {error.str()}", hint=hint)
-
-
-def _insist_on(right: AclOperation, granted: Collection[object] | None, about: str) -> None:
-    """Raise when the broker names our rights (those before 2.3 do not) and `right` is not among them."""
-    if granted and right not in granted:
-        raise SourceError(f"we lack the right to {right.name} {about}", hint=f"grant {right.name} on {about}")

@@ -6,7 +6,7 @@ Never opens a connection by itself. Invariant: what the promises rest on cannot 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import KafkaException
 
@@ -15,7 +15,7 @@ from connector.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from connector.config import Kafka
+    from connector.config import Kafka, Ledger
 
 _FOR_ALL_CLIENTS = (
     "sasl.", "ssl.", "security.", "enable.ssl.", "enable.sasl.", "https.", "client.", "broker.", "socket.", "metadata.",
@@ -23,7 +23,7 @@ _FOR_ALL_CLIENTS = (
 )  # fmt: skip
 _SECRET = ("password", "secret", ".pem", "sasl.oauthbearer.config")
 _LIBRARY_LOG = logging.getLogger("librdkafka")
-_INTERNAL_TOPICS = "^__(consumer_offsets|transaction_state|share_group_state)$"
+INTERNAL_TOPICS = "^__(consumer_offsets|transaction_state|share_group_state)$"
 
 Properties = dict[str, Any]
 Client = TypeVar("Client")
@@ -55,7 +55,7 @@ def consumer_properties(kafka: Kafka) -> Properties:
         "fetch.max.bytes": 4 << 20,  # and the most that one answer adds to it; default 50 MiB
         "queued.min.messages": 50_000,
         "topic.metadata.refresh.interval.ms": 30_000,  # how soon a regular expression finds a new topic; default 300 s
-        "topic.blacklist": _INTERNAL_TOPICS,  # they match `^.*`, too
+        "topic.blacklist": INTERNAL_TOPICS,  # they match `^.*`, too
         **kafka.properties,
         **ours,
     }
@@ -67,8 +67,54 @@ def client_properties(kafka: Kafka) -> Properties:
     return {**_DEFAULTS, **shared, "bootstrap.servers": kafka.brokers, "logger": _LIBRARY_LOG}
 
 
-def make(client: Callable[[Properties], Client], properties: Properties) -> Client:
-    """Return a new client.
+class LedgerCluster(NamedTuple):
+    """The cluster that holds the budget ledger, and the `section` of the configuration that says how to reach it."""
+
+    kafka: Kafka
+    section: str
+
+
+def ledger_cluster(kafka: Kafka, ledger: Ledger) -> LedgerCluster:
+    """Return where the ledger is: beside the messages, unless it has brokers of its own."""
+    if ledger.brokers is None:
+        return LedgerCluster(kafka, "kafka")
+    there = {"brokers": ledger.brokers, "properties": ledger.properties}
+    return LedgerCluster(kafka.model_copy(update=there), "budget.ledger")
+
+
+def ledger_producer_properties(kafka: Kafka) -> Properties:
+    """Return the properties of the producer of the ledger: at once, in order, once, and not much later than now."""
+    return {
+        **client_properties(kafka),
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": 0,
+        "socket.nagle.disable": True,  # TCP would hold a small request back for up to 40 ms
+        "message.timeout.ms": 5000,  # what was not taken by then must not come up later
+        "allow.auto.create.topics": False,  # the brokers would create it with settings of their own
+    }
+
+
+def ledger_consumer_properties(kafka: Kafka) -> Properties:
+    """Return the properties of the reader of the ledger, which is in no group and commits nothing."""
+    return {
+        **client_properties(kafka),
+        "group.id": kafka.group,  # the client wants one; nothing is done with it
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "isolation.level": "read_uncommitted",
+        "auto.offset.reset": "error",  # what is gone is to be noticed, and all to be read again
+        "allow.auto.create.topics": False,
+        "fetch.queue.backoff.ms": 10,
+        "socket.nagle.disable": True,
+        "queued.max.messages.kbytes": 1024,  # entries are small, and a start reads hours of them
+        "statistics.interval.ms": 5000,  # looked at while the brokers are away only
+    }
+
+
+def make(client: Callable[[Properties], Client], properties: Properties, section: str = "kafka") -> Client:
+    """Return a new client, whose properties stand in this section of the configuration.
 
     Raises:
         ConfigError: librdkafka does not take a property, or cannot use the file that it names.
@@ -76,7 +122,7 @@ def make(client: Callable[[Properties], Client], properties: Properties) -> Clie
     try:
         return client(properties)
     except KafkaException as e:
-        raise ConfigError([f"kafka.properties: {_masked(e.args[0].str(), properties)}"]) from None
+        raise ConfigError([f"{section}.properties: {_masked(e.args[0].str(), properties)}"]) from None
 
 
 def _masked(text: str, properties: Properties) -> str:

@@ -77,3 +77,10 @@ def _first_handshake_fails() -> Contact:
     contact = Contact("b:1")
     contact.on_error(KafkaError(KafkaError._SSL, "certificate verify failed"))
     return contact
+
+
+def test_the_section_that_says_how_to_reach_the_brokers_is_named() -> None:
+    contact = Contact("b:1", "budget.ledger")
+    contact.on_error(KafkaError(KafkaError._AUTHENTICATION, "no"))
+    with pytest.raises(SourceError, match=r"in budget\.ledger\.properties"):
+        contact.insist()

@@ -1,0 +1,95 @@
+"""Owns one question to the brokers: a client of its own asks, and is gone after the answer.
+
+Never waits in vain: brokers that cannot be reached are told from slow ones. One client a question, since one that
+lives on with an unanswered question can bring the process down. Invariant: what was asked ends within PROBE_SECONDS or
+so, in the answer, in the broker's refusal, or in Silence that says why.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from connector.errors import SourceError
+from connector.kafka.contact import Contact
+from connector.kafka.settings import client_properties, make
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from concurrent.futures import Future
+
+    from confluent_kafka.admin import TopicDescription
+
+    from connector.config import Kafka
+
+    T = TypeVar("T")
+
+PROBE_SECONDS = 10.0
+AWAY_SECONDS = 3.0  # once the client has said that no broker can be reached
+
+
+class Silence(SourceError):  # noqa: N818 - a state, which may end by itself
+    """No broker has answered."""
+
+
+def ask(kafka: Kafka, request: Callable[[AdminClient], Mapping[Any, Future[T]]], section: str = "kafka") -> T:
+    """Return the one answer to `request`; raises KafkaException as the broker gave it, and SourceError without one."""
+    contact = Contact(kafka.brokers, section)
+    admin = make(AdminClient, client_properties(kafka) | {"error_cb": contact.on_error}, section)
+    (future,) = request(admin).values()
+    started = time.monotonic()
+    while not future.done() and worth_waiting(contact, started):
+        admin.poll(0.05)  # hands over why there is no answer
+        contact.insist()
+    failure = future.exception() if future.done() else None
+    if not future.done() or (isinstance(failure, KafkaException) and failure.args[0].code() in _NO_ANSWER):
+        raise silent(kafka, contact, section)
+    return future.result()
+
+
+_NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
+
+
+def describe(kafka: Kafka, topic: str, section: str = "kafka") -> TopicDescription | None:
+    """Return what the broker says of a topic and our rights on it, None where it does not exist; raises SourceError."""
+    try:
+        found: TopicDescription = ask(
+            kafka,
+            lambda admin: admin.describe_topics(
+                TopicCollection([topic]), include_authorized_operations=True, request_timeout=PROBE_SECONDS
+            ),
+            section,
+        )
+    except KafkaException as e:
+        if e.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise judged(e.args[0], f"topic {topic}", "grant DESCRIBE on the topic") from None
+    return found
+
+
+def worth_waiting(contact: Contact, started: float) -> bool:
+    """Return whether an answer to what was asked at `started` (monotonic seconds) may still come."""
+    waited = time.monotonic() - started
+    return waited < (AWAY_SECONDS if contact.away else PROBE_SECONDS)
+
+
+def silent(kafka: Kafka, contact: Contact, section: str = "kafka") -> Silence:
+    """Return the error that says why no broker answers."""
+    reason = contact.away or f"no word within {PROBE_SECONDS:.0f} s"
+    where = f"{section}.brokers must be reachable from here"
+    hint = f"{where}, and security.protocol in {section}.properties must fit the listener"
+    return Silence(f"no answer from {kafka.brokers}: {reason}", hint=hint)
+
+
+def judged(error: KafkaError, about: str, hint: str) -> SourceError:
+    """Return the error that says what the broker refused."""
+    return SourceError(f"{about}: {error.str()}", hint=hint)
+
+
+def insist_on(right: AclOperation, granted: Collection[object] | None, about: str) -> None:
+    """Raise when the broker names our rights (those before 2.3 do not) and `right` is not among them."""
+    if granted and right not in granted:
+        raise SourceError(f"we lack the right to {right.name} {about}", hint=f"grant {right.name} on {about}")
