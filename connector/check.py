@@ -48,6 +48,8 @@ def _checks(settings: config.Settings) -> Iterator[tuple[str, Callable[[], str]]
     yield f"group {kafka.group}", partial(probe.group_readable, kafka)
     if kafka.dead_letter_topic:
         yield f"dead-letter topic {kafka.dead_letter_topic}", partial(probe.dead_letter_topic, kafka)
+    if settings.budget.mode == "ledger":
+        yield f"ledger {settings.budget.ledger.topic}", partial(probe.ledger_topic, kafka, settings.budget.ledger)
     if settings.schema_registry:
         yield "schema registry", partial(_registry, settings.schema_registry)
     yield "Celonis key and pool", partial(_pool, settings.celonis)

@@ -114,6 +114,9 @@ class _Filler:
         return self.env[name]
 
 
+_CLIENT_PROPERTIES = ("kafka.properties", "budget.ledger.properties")
+
+
 def _secrets(model: type[BaseModel], data: object, path: str) -> Iterator[str]:
     """Yield the paths of all secrets that `data`, meant for `model`, gives, whatever else is wrong with it."""
     for name, value in data.items() if isinstance(data, dict) else ():
@@ -124,7 +127,7 @@ def _secrets(model: type[BaseModel], data: object, path: str) -> Iterator[str]:
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _secrets(kind, value, here)
-        if here == "kafka.properties" and isinstance(value, dict):
+        if here in _CLIENT_PROPERTIES and isinstance(value, dict):
             yield from (f"{here}.{key}" for key in value if is_secret_property(str(key)))
 
 

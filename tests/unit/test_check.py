@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,13 +45,14 @@ def test_everything_that_run_needs_is_named_and_passes(
     kafka: KafkaBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    topic, dead = kafka.create_topic(3), kafka.create_topic()
+    topic, dead, ledger = kafka.create_topic(3), kafka.create_topic(), f"ledger-{uuid.uuid4().hex}"
     emulator = EmulatorSettings(tmp_path / "emulator", app_keys={KEY: [POOL]})
     with RegistryServer() as registry, Emulator(emulator) as platform:
         settings = settings_of(
             kafka={"brokers": kafka.bootstrap, "group": "checked", "dead_letter_topic": dead},
             schema_registry={"url": registry.url, "timeout": 5},
             celonis=celonis(platform.url),
+            budget={"mode": "ledger", "ledger": {"topic": ledger}},
             tables=[{"topics": [topic], "target": "T", "format": "json"}],
             spool={"directory": tmp_path / "spool"},
         )
@@ -60,18 +62,21 @@ def test_everything_that_run_needs_is_named_and_passes(
         f"topic {topic}",
         "group checked",
         f"dead-letter topic {dead}",
+        f"ledger {ledger}",
         "schema registry",
         "Celonis key and pool",
         "spool directory",
     ]
     assert [r for r in results if not r.ok or r.fix] == []
-    assert results[5].detail == f"accepted by {platform.url}, pool {POOL} has 0 jobs"
+    assert results[4].detail == "does not exist yet; the service creates it at its start"
+    assert results[6].detail == f"accepted by {platform.url}, pool {POOL} has 0 jobs"
 
 
 def test_each_failure_says_the_next_step_and_stops_no_other(tmp_path: Path, nowhere: str) -> None:
     (tmp_path / "file").write_text("not a directory")
     settings = settings_of(
         kafka={"brokers": nowhere, "dead_letter_topic": None},
+        budget={"mode": "ledger"},
         schema_registry={"url": f"http://{nowhere}", "timeout": 1},
         celonis=celonis(f"http://{nowhere}"),
         spool={"directory": tmp_path / "file" / "spool"},
@@ -81,13 +86,15 @@ def test_each_failure_says_the_next_step_and_stops_no_other(tmp_path: Path, nowh
         "Kafka brokers",
         "topic orders",
         "group kafka-celonis",
+        "ledger kafka-celonis.budget",
         "schema registry",
         "Celonis key and pool",
         "spool directory",
     ]
     assert not any(r.ok for r in results)
-    kafka, registry, pool, spool = results[0], results[3], results[4], results[5]
+    kafka, ledger, registry, pool, spool = results[0], *results[3:]
     assert "kafka.brokers" in kafka.fix
+    assert "kafka.brokers" in ledger.fix
     assert "schema_registry" in registry.detail + registry.fix
     assert "celonis.team_url" in pool.fix
     assert pool.fix not in pool.detail

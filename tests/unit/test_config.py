@@ -51,6 +51,10 @@ def with_kafka(**changes: Any) -> dict[str, Any]:
     return document(kafka=document()["kafka"] | changes)
 
 
+def with_ledger(**changes: Any) -> dict[str, Any]:
+    return document(budget={"ledger": {"brokers": "ledger:9092"} | changes})
+
+
 def with_tables(*tables: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return document(tables=[document()["tables"][0] | table for table in tables], **changes)
 
@@ -102,7 +106,7 @@ def test_the_example_says_which_environment_it_needs() -> None:
 def test_every_setting_of_the_models_stands_in_the_example_and_the_reverse() -> None:
     elsewhere = {  # shown in `defaults`, under `columns`, and like schema_registry.basic_auth
         *("tables.decimals", "tables.binary", "tables.long_strings", "tables.on_job_error", "tables.job_error_pushes"),
-        *("tables.flush.records", "tables.flush.bytes"),
+        *("tables.flush.records", "tables.flush.bytes", "tables.weight", "tables.max_staleness"),
         *("celonis.proxy_auth.username", "celonis.proxy_auth.password"),
     }
     shown = {path for path, _ in settings_in(uncommented()) if not path.startswith("kafka.properties.")}
@@ -267,7 +271,22 @@ def test_what_does_not_fit_together_is_told_also_when_other_things_are_wrong() -
         ),
         (document(spool={"chunk_bytes": 10**9}), "spool.chunk_bytes: Input should be less than 1000000000"),
         (with_celonis(request_timeout=0), "celonis.request_timeout: Input should be greater than 0"),
-        (with_celonis(pushes_per_hour=251), "celonis.pushes_per_hour: Input should be less than or equal to 250"),
+        (
+            document(budget={"pushes_per_hour": 251}),
+            "budget.pushes_per_hour: Input should be less than or equal to 250",
+        ),
+        (
+            document(budget={"clock_speed": 60}),
+            "budget: budget.clock_speed is for the emulator, the hours of Celonis pass at 1: remove it",
+        ),
+        (
+            document(budget={"ledger": {"properties": {"security.protocol": "SSL"}}}),
+            "budget.ledger: properties are those of brokers: set brokers too, or leave kafka.properties to count",
+        ),
+        (
+            with_ledger(properties={"group.id": "g", "isolation.level": "x"}),
+            "budget.ledger.properties: group.id, isolation.level: set by the connector itself, remove it here",
+        ),
     ],
 )
 def test_a_problem_is_named_with_its_place(data: object, problem: str) -> None:
@@ -392,6 +411,7 @@ SECRETS: list[tuple[str, Callable[[str], dict[str, Any]]]] = [
         for name in ("sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret")
     ),
     ("kafka.properties.sasl.oauthbearer.config", lambda s: with_kafka(properties={"sasl.oauthbearer.config": s})),
+    ("budget.ledger.properties.sasl.password", lambda s: with_ledger(properties={"sasl.password": s})),
 ]
 
 
@@ -417,9 +437,14 @@ def test_what_is_no_secret_is_shown(name: str) -> None:
     assert f"{name}: visible" in effective(parse(with_kafka(properties={name: "visible"}), ENV))
 
 
+def test_the_hours_of_the_emulator_may_pass_faster() -> None:
+    emulator = with_celonis(team_url="http://127.0.0.1:8081") | {"budget": {"clock_speed": 60}}
+    assert parse(emulator, ENV).budget.clock_speed == 60
+
+
 def test_every_secret_of_the_models_is_tried_above() -> None:
     secret = {p for p, _ in models(Settings) if re.search(r"password|secret|token|app_key|bearer$", p)}
-    assert secret == {path for path, _ in SECRETS if not path.startswith("kafka.")}
+    assert secret == {path for path, _ in SECRETS if ".properties." not in path}
 
 
 def test_settings_cannot_be_changed() -> None:
