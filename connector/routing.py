@@ -14,7 +14,7 @@ from connector.core.names import safe_name
 from connector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from connector.config import Table
 
@@ -42,6 +42,11 @@ class Routes:
     def topics(self) -> list[str]:
         """What to subscribe to: names and regular expressions."""
         return [*self._exact, *(pattern.pattern for pattern, _ in self._patterns)]
+
+    @property
+    def known(self) -> Iterable[tuple[Table, str]]:
+        """The configuration and the name of every table that is known: beforehand, or since its first topic came."""
+        return self._owners.values()
 
     def route(self, topic: str) -> tuple[Table, str]:
         """Return the configuration and the name of the table that `topic` goes to.

@@ -22,10 +22,11 @@ from connector.celonis.schemas import PlatformTables
 from connector.core.columns import TableSchema
 from connector.core.entries import Entry, Kind
 from connector.core.flush import FlushPolicy
-from connector.core.hours import Now, TeamClock
+from connector.core.hours import HOUR, Now, TeamClock
 from connector.core.intents import Origin, fingerprint
 from connector.core.loads import Target
 from connector.core.paced import PacedBudget
+from connector.deadlines import Deadlines
 from connector.formats import effective_keys, make_decoder
 from connector.isolation import Isolation
 from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
@@ -33,12 +34,12 @@ from connector.kafka.identity import Identity
 from connector.kafka.ledger import KafkaLedger
 from connector.kafka.registry import SchemaRegistry
 from connector.kafka.source import KafkaSource
-from connector.kafka.starts import DATA_LOSS_HINT
 from connector.ledger import LedgerBudget
 from connector.observe.health import Health
-from connector.observe.metrics import Gauges, Metrics, TableGauges
+from connector.observe.metrics import Metrics
 from connector.observe.server import ObserveServer
 from connector.pipeline import Pipeline
+from connector.reporting import Reporter
 from connector.routing import Routes
 from connector.sink import TableSink
 from connector.spool.chunks import build_chunks
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_SHOW_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 
 
@@ -68,7 +68,6 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clock = TeamClock(settings.budget.clock_speed)
-        self._show_at = 0.0
         with ExitStack() as parts:
             self._build(settings, parts)
             self._parts = parts.pop_all()
@@ -81,42 +80,45 @@ class Service:
 
     def _build(self, settings: Settings, parts: ExitStack) -> None:
         """Make the parts, those that others need first; they are closed the other way round."""
-        self._metrics, self._health = Metrics(), Health(time.monotonic)
-        server = ObserveServer(settings.observe, self._health, self._metrics.registry)
+        metrics, health = Metrics(), Health(time.monotonic)
+        server = ObserveServer(settings.observe, health, metrics.registry)
         parts.callback(server.stop)
         server.start()
         self.port = server.port
-        self._spool = DiskSpool(settings.spool, settings.memory)
-        parts.callback(self._spool.close)
-        client = parts.enter_context(DataPushClient.of(settings.celonis))
-        tables = PlatformTables(client, settings.celonis.connection_id)
-        parts.callback(tables.close)
-        pusher = _pusher(settings, client)
-        parts.callback(pusher.close)
-        dead_letters: DeadLetters = (
-            KafkaDeadLetters(settings.kafka) if settings.kafka.dead_letter_topic else DiscardedRejects()
-        )
-        parts.callback(dead_letters.flush, _CLOSE_SECONDS)
-        self._budget = _budget(settings, self._clock, parts)
-        self._source = KafkaSource(settings.kafka)
-        parts.callback(self._source.close)
+        spool = DiskSpool(settings.spool, settings.memory)
+        parts.callback(spool.close)
+        tables, pusher = _celonis(settings, parts)
+        dead_letters = _dead_letters(settings, parts)
+        budget = _budget(settings, self._clock, parts)
+        source = KafkaSource(settings.kafka)
+        parts.callback(source.close)
         routes = Routes(settings.tables)
         origins = Origins(settings, routes, Identity(settings.kafka))
         self._pipeline = Pipeline(
-            source=self._source,
+            source=source,
             origin_of=origins.of_topic,
-            sink_of=TableSinks(settings, routes, self._spool, tables).of_topic,
-            spool=self._spool,
+            sink_of=TableSinks(settings, routes, spool, tables).of_topic,
+            spool=spool,
             pusher=pusher,
             dead_letters=dead_letters,
-            observer=self._metrics,
-            budget=self._budget,
+            observer=metrics,
+            budget=budget,
             executing=settings.celonis.executes_in_flight,
             workers=settings.celonis.push_workers,
             commit_interval=settings.kafka.commit_interval,
             delete_finished_jobs=settings.celonis.finished_jobs == "delete",
         )
-        self._source.subscribe(routes.topics, self._pipeline)
+        self._reporter = Reporter(
+            pipeline=self._pipeline,
+            source=source,
+            spool=spool,
+            budget=budget,
+            mode=settings.budget.mode,
+            deadlines=_deadlines(settings, self._clock, routes),
+            health=health,
+            metrics=metrics,
+        )
+        source.subscribe(routes.topics, self._pipeline)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Stream until `stopping`, then drain within the deadline.
@@ -145,39 +147,7 @@ class Service:
     def _round(self, *, stopping: bool) -> None:
         now = self._read_clocks()
         self._pipeline.step(now)
-        if now.mono < self._show_at and not stopping:
-            return
-        self._show_at = now.mono + _SHOW_SECONDS
-        sinks = self._pipeline.sinks.values()
-        self._health.tell(
-            joined=self._source.joined,
-            stopping=stopping,
-            brokers_away=self._source.away,
-            halted=tuple(s.table for s in sinks if s.halted),
-            troubles=self._troubles(),
-        )
-        self._metrics.show(
-            Gauges(
-                tables=[_gauges(s, now) for s in sinks],
-                lag=self._source.lag(),
-                lost=self._source.lost,
-                paused=self._pipeline.held_back(now),
-                pushes_left=self._budget.left(now),
-                spool_bytes=self._spool.used,
-                memory_bytes=self._spool.memory,
-            )
-        )
-
-    def _troubles(self) -> dict[str, str]:
-        """Return what waits for a person, by what it is, with the reason and the way out."""
-        pipeline = self._pipeline
-        return {
-            **{f"table {s.table}": s.halted for s in pipeline.sinks.values() if s.halted},
-            **{f"topic {topic}": reason for topic, reason in pipeline.unroutable.items()},
-            **{f"topic {topic}": reason for topic, reason in self._source.forbidden.items()},
-            **{f"partition {tp}": reason for tp, reason in pipeline.recovery.refused.items()},
-            **{f"partition {tp}": f"{reason} ({DATA_LOSS_HINT})" for tp, reason in self._source.gone.items()},
-        }
+        self._reporter.look(now, stopping=stopping)
 
 
 def _calm_the_collector() -> None:
@@ -241,6 +211,21 @@ class Origins:
         return Origin(self._identity.cluster(), self._identity.topic(topic), config, keyed=bool(keys))
 
 
+def _celonis(settings: Settings, parts: ExitStack) -> tuple[PlatformTables, JobPusher]:
+    client = parts.enter_context(DataPushClient.of(settings.celonis))
+    tables = PlatformTables(client, settings.celonis.connection_id)
+    parts.callback(tables.close)
+    pusher = _pusher(settings, client)
+    parts.callback(pusher.close)
+    return tables, pusher
+
+
+def _dead_letters(settings: Settings, parts: ExitStack) -> DeadLetters:
+    made: DeadLetters = KafkaDeadLetters(settings.kafka) if settings.kafka.dead_letter_topic else DiscardedRejects()
+    parts.callback(made.flush, _CLOSE_SECONDS)
+    return made
+
+
 def _budget(settings: Settings, clock: TeamClock, parts: ExitStack) -> Budget:
     budget, celonis = settings.budget, settings.celonis
     own, low_water = float(budget.pushes_per_hour), budget.low_water
@@ -275,7 +260,6 @@ def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:
     )
 
 
-def _gauges(sink: TableSink, now: Now) -> TableGauges:
-    fill = sink.buffer.fill
-    age = now.mono - fill.opened_at if fill.records else 0.0
-    return TableGauges(sink.table, fill.records, fill.size, age, sink.halted)
+def _deadlines(settings: Settings, clock: TeamClock, routes: Routes) -> Deadlines:
+    slot = clock.seconds(HOUR / settings.budget.pushes_per_hour)
+    return Deadlines(routes, slot=slot, executing=settings.celonis.executes_in_flight)

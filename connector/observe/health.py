@@ -24,6 +24,7 @@ class State(NamedTuple):
     brokers_away: str | None = None
     halted: tuple[str, ...] = ()
     troubles: Mapping[str, str] = MappingProxyType({})
+    budget: Mapping[str, object] = MappingProxyType({})
 
 
 class Health:
@@ -41,9 +42,10 @@ class Health:
         brokers_away: str | None = None,
         halted: tuple[str, ...] = (),
         troubles: Mapping[str, str] = MappingProxyType({}),
+        budget: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """Say, from the loop, that it came round, and how things stand; `troubles` names what waits for a person."""
-        self._state = State(self._clock(), joined, stopping, brokers_away, halted, dict(troubles))
+        self._state = State(self._clock(), joined, stopping, brokers_away, halted, dict(troubles), dict(budget))
 
     def alive(self) -> tuple[bool, dict[str, object]]:
         """Return whether the loop turns, and since when it has not."""
@@ -69,5 +71,6 @@ class Health:
             "stopping": state.stopping,
             "brokers_away": state.brokers_away,
             "seconds_since_last_round": round(self._clock() - state.beat, 1),
+            "budget": dict(state.budget),
             "troubles": dict(state.troubles),
         }

@@ -6,62 +6,39 @@ Never decides and never waits. Invariant: one place turns statistics into metric
 
 from __future__ import annotations
 
-from collections import Counter as Counted
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable
+from connector.core.loads import Broken, Done, Doubtful, Empty, JobFailed, Prepared, Throttled, Unreadable, spent
+from connector.observe.gauges import Board
+from connector.observe.instruments import Instruments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from connector.core.loads import Load, Receipt
     from connector.core.messages import Decoded, MessageBatch
-    from connector.core.offsets import TopicPartition
     from connector.errors import Unavailable
+    from connector.observe.gauges import Gauges
 
 log = structlog.get_logger()
-
-_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
-
-
-class TableGauges(NamedTuple):
-    """How one table stands: records and bytes in its buffer, the age of the oldest (seconds), and why it is halted."""
-
-    table: str
-    records: int
-    size: int
-    age: float
-    halted: str | None
-
-
-class Gauges(NamedTuple):
-    """How the service stands; `paused` gives partitions and the reason that holds them back."""
-
-    tables: Iterable[TableGauges]
-    lag: Mapping[TopicPartition, int]
-    lost: Mapping[str, int]
-    paused: Mapping[TopicPartition, str]
-    pushes_left: int
-    spool_bytes: int
-    memory_bytes: int
 
 
 class Metrics:
     """The metrics of one process, in a registry of their own; also the pipeline's observer."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        make = Instruments()
+        self.registry = make.registry
+        self._board = Board(make)
         self._stalled: dict[str, str] = {}  # topic → why it waits
-        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        counter, histogram = make.counter, make.histogram
         self._decoded = counter("records_decoded", "Records decoded.", "table")
         self._rejects = counter("rejects", "Messages sent to the dead letters, by reason.", "table", "reason")
         self._tombstones = counter("tombstones", "Messages without a value that were ignored.", "table")
         self._nulled = counter("nulled_dates", "Dates outside the years 1400 to 9999, which became null.", "table")
         self._cut = counter("cut_strings", "Strings cut to 65,000 bytes.", "table")
         self._loads = counter("loads", "Loads flushed, by what triggered them.", "table", "trigger")
+        self._executes = counter("executes", "Pushes spent, refused ones too.", "table")
         self._jobs = counter("jobs", "Jobs that ended, by status.", "table", "status")
         self._pushed_rows = counter("pushed_rows", "Rows upserted or appended by jobs that are DONE.", "table")
         self._deleted_rows = counter("deleted_rows", "Keys deleted by jobs that are DONE.", "table")
@@ -69,26 +46,9 @@ class Metrics:
         self._waits = counter("push_waits", "Pushes that had to wait, by cause.", "table", "cause")
         self._stalls = counter("stalls", "Times a topic had to wait for the schema registry or for Celonis.", "topic")
         self._push_seconds = histogram("push_seconds", "From the flush's build to the job's end.", "table")
+        self._prepare_seconds = histogram("prepare_seconds", "From the flush's build to the last upload.", "table")
+        self._execute_seconds = histogram("execute_seconds", "From the execute to the job's end, if DONE.", "table")
         self._load_age = histogram("load_age_seconds", "Age of a load's first record at its flush.", "table")
-        self._lag = gauge("lag_messages", "Messages between position and end.", "topic", "partition")
-        self._lost = gauge("lost_messages", "Messages that were gone before they were read, since the start.", "topic")
-        self._paused = gauge("paused_partitions", "Partitions held back, by reason.", "reason")
-        self._records = gauge("buffered_records", "Records in the buffer.", "table")
-        self._bytes = gauge("buffered_bytes", "Bytes in the buffer, memory and disk.", "table")
-        self._age = gauge("buffered_age_seconds", "Age of the oldest record in the buffer.", "table")
-        self._halted = gauge("halted", "1 while the table stands still until a person acts.", "table")
-        self._left = gauge("pushes_left", "Pushes left in this UTC hour.")
-        self._spool = gauge("spool_bytes", "Bytes on local disk.")
-        self._memory = gauge("memory_bytes", "Bytes of records in memory.")
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"kafka_celonis_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"kafka_celonis_{name}", text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(f"kafka_celonis_{name}", text, labels, registry=self.registry, buckets=_SECONDS)
 
     # --- the pipeline's observer ------------------------------------------------------------------------------
 
@@ -142,8 +102,11 @@ class Metrics:
     def settled(self, receipt: Receipt) -> None:
         """Count and say how a push went on."""
         table, load = receipt.load.target.table, receipt.load.id
+        if spent(receipt):
+            self._executes.labels(table).inc()
         match receipt:
             case Prepared():
+                self._prepare_seconds.labels(table).observe(receipt.seconds)
                 log.info("uploaded chunks", table=table, load=load, job=receipt.job_id, chunks=len(receipt.chunks))
             case Done():
                 self._jobs.labels(table, "DONE").inc()
@@ -151,6 +114,7 @@ class Metrics:
                 self._deleted_rows.labels(table).inc(receipt.deleted)
                 self._pushed_bytes.labels(table).inc(receipt.size)
                 self._push_seconds.labels(table).observe(receipt.seconds)
+                self._execute_seconds.labels(table).observe(receipt.executing)
                 rows, deleted, seconds = receipt.rows, receipt.deleted, round(receipt.seconds, 1)
                 done: dict[str, Any] = {"rows": rows, "deleted": deleted, "seconds": seconds}
                 log.info("pushed load", table=table, load=load, job=receipt.job_id, **done)
@@ -161,7 +125,7 @@ class Metrics:
                 self._waits.labels(table, "throttled").inc()
                 log.warning("throttled push", table=table, load=load, wait=receipt.wait, detail=receipt.detail)
             case Doubtful():
-                self._waits.labels(table, "no_answer").inc()
+                self._waits.labels(table, "late" if receipt.late else "no_answer").inc()
                 log.warning("postponed push", table=table, load=load, wait=receipt.wait, detail=receipt.detail)
             case Unreadable():
                 self._waits.labels(table, "disk").inc()
@@ -177,23 +141,4 @@ class Metrics:
 
     def show(self, gauges: Gauges) -> None:
         """Set all gauges."""
-        for t in gauges.tables:
-            self._records.labels(t.table).set(t.records)
-            self._bytes.labels(t.table).set(t.size)
-            self._age.labels(t.table).set(t.age)
-            self._halted.labels(t.table).set(1 if t.halted else 0)
-        _replace(self._lag, {(tp.topic, str(tp.partition)): messages for tp, messages in gauges.lag.items()})
-        _replace(self._paused, {(reason,): n for reason, n in Counted(gauges.paused.values()).items()})
-        for topic, messages in gauges.lost.items():
-            self._lost.labels(topic).set(messages)
-        self._left.set(gauges.pushes_left)
-        self._spool.set(gauges.spool_bytes)
-        self._memory.set(gauges.memory_bytes)
-
-
-def _replace(gauge: Gauge, values: Mapping[tuple[str, ...], int]) -> None:
-    """Show exactly `values`; what stays is never gone for a moment, in which someone may scrape."""
-    for labels in {tuple(s.labels.values()) for m in gauge.collect() for s in m.samples} - values.keys():
-        gauge.remove(*labels)
-    for labels, value in values.items():
-        gauge.labels(*labels).set(value)
+        self._board.show(gauges)

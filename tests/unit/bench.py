@@ -42,12 +42,13 @@ class Bench:
         spool_bytes: int = 1 << 30,
         shared: bool = False,
         isolate: int = 0,
+        source: FakeSource | None = None,
     ) -> None:
         self.shared: TableSink | None = None
         self.keyed: set[str] = set()
         self.shares, self.isolate = shared, isolate
         self.now = 1000.0
-        self.source = FakeSource(log)
+        self.source = source or FakeSource(log)
         self.pusher = FakePusher()
         self.dead_letters = FakeDeadLetters()
         self.observer = FakeObserver()

@@ -18,6 +18,10 @@ from click.testing import CliRunner
 
 from connector import cli, errors
 from connector.cli import EXIT_CODES, main
+from connector.config import Observe
+from connector.observe.health import Health
+from connector.observe.metrics import Metrics
+from connector.observe.server import ObserveServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +77,21 @@ def commands(group: click.Group = main, *path: str) -> Iterator[tuple[str, ...]]
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, *path, name)
+
+
+def test_status_tells_how_the_service_stands_and_what_waits_for_a_person(write: Write) -> None:
+    health = Health(lambda: 0.0)
+    server = ObserveServer(Observe(host="127.0.0.1", port=0), health, Metrics().registry)
+    server.start()
+    path = write(observe={"host": "127.0.0.1", "port": server.port})
+    health.tell(joined=True, budget={"mode": "paced", "pushes_left": 7})
+    well = invoke("status", "-c", path)
+    health.tell(joined=True, troubles={"partition orders[0]": "stuck at offset 5"})
+    badly = invoke("status", "-c", path)
+    server.stop()
+    assert (well.exit_code, badly.exit_code) == (0, 3)
+    assert "budget: mode paced, pushes_left 7" in well.output.splitlines()
+    assert badly.output.splitlines()[-1] == "partition orders[0]: stuck at offset 5"
 
 
 def test_these_are_the_commands() -> None:

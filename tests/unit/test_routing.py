@@ -61,3 +61,10 @@ def test_two_topics_whose_names_fall_together_never_meet_in_one_table_unasked() 
     with pytest.raises(ConfigError, match=r"topic a_b goes to table a_b, which topic a\.b fills"):
         routes.route("a_b")
     assert routes.route("a.b")[1] == "a_b"
+
+
+def test_a_table_is_known_beforehand_or_since_its_first_topic_came() -> None:
+    routes = Routes([entry("a"), entry("^b.*"), entry("^c.*", target="all_c")])
+    assert [name for _, name in routes.known] == ["a", "all_c"]
+    routes.route("b1")
+    assert [name for _, name in routes.known] == ["a", "all_c", "b1"]

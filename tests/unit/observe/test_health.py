@@ -49,12 +49,13 @@ def test_a_halted_table_and_brokers_that_are_away_are_told_and_change_nothing() 
 def test_the_status_names_everything_that_waits_for_a_person() -> None:
     now = [100.0]
     health = Health(lambda: now[0])
-    health.tell(joined=True, troubles={"table T": "403 (grant the permission)"})
+    health.tell(joined=True, troubles={"table T": "403 (grant the permission)"}, budget={"pushes_left": 7})
     now[0] += 2
     assert health.status() == {
         "joined": True,
         "stopping": False,
         "brokers_away": None,
         "seconds_since_last_round": 2.0,
+        "budget": {"pushes_left": 7},
         "troubles": {"table T": "403 (grant the permission)"},
     }

@@ -27,9 +27,8 @@ from connector.core.loads import (
     Unreadable,
 )
 from connector.core.messages import Decoded, reject
-from connector.core.offsets import TopicPartition
 from connector.errors import RegistryUnavailable
-from connector.observe.metrics import Gauges, Metrics, TableGauges
+from connector.observe.metrics import Metrics
 from tests.fakes import message_batch
 
 if TYPE_CHECKING:
@@ -47,19 +46,6 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def decoded(rows: int = 2, **counts: Any) -> Decoded:
     batch = pa.RecordBatch.from_arrays([pa.array(range(rows))], names=["v"])
     return Decoded(batch, np.arange(rows), **counts)
-
-
-def gauges(**changes: Any) -> Gauges:
-    nothing: dict[str, Any] = {
-        "tables": (),
-        "lag": {},
-        "lost": {},
-        "paused": {},
-        "pushes_left": 0,
-        "spool_bytes": 0,
-        "memory_bytes": 0,
-    }
-    return Gauges(**(nothing | changes))
 
 
 def test_messages_are_counted_as_what_they_became() -> None:
@@ -121,6 +107,13 @@ def test_a_flush_is_counted_by_its_trigger_with_the_age_of_its_first_record() ->
             "warning",
         ),
         (Doubtful(LOAD, None, 9.0, "504"), "push_waits_total", {"cause": "no_answer"}, "postponed push", "warning"),
+        (
+            Doubtful(LOAD, PREPARED, 0.0, "late", late=True),
+            "push_waits_total",
+            {"cause": "late"},
+            "postponed push",
+            "warning",
+        ),
         (Unreadable(LOAD, "gone"), "push_waits_total", {"cause": "disk"}, "lost load to the disk", "warning"),
         (Broken(LOAD, "403", "permit it"), None, {}, "ended push without a job", "info"),
         (Empty(LOAD), None, {}, "ended push without a job", "info"),
@@ -148,6 +141,27 @@ def test_what_arrived_is_counted_in_rows_bytes_and_seconds() -> None:
     assert value(metrics, "pushed_bytes_total", table="T") == 800
     assert value(metrics, "push_seconds_sum", table="T") == 7.0
     assert value(metrics, "push_seconds_bucket", table="T", le="5.0") == 2
+
+
+def test_the_time_of_a_push_is_told_in_its_parts() -> None:
+    metrics = Metrics()
+    metrics.settled(PREPARED)
+    metrics.settled(Done(LOAD, "job-1", 5, 400, 3.5, 2, 2.5))
+    sums = [value(metrics, f"{name}_seconds_sum", table="T") for name in ("prepare", "execute", "push")]
+    assert sums == [1.0, 2.5, 3.5]
+
+
+def test_a_push_of_the_budget_is_counted_where_it_was_spent() -> None:
+    metrics = Metrics()
+    for receipt in (
+        PREPARED,
+        Doubtful(LOAD, PREPARED, 0.0, "too late", late=True),
+        Throttled(LOAD, PREPARED, 9.0, exhausted=True, detail="429", executed=True),
+        JobFailed(LOAD, "job-1", "ERROR"),
+        Done(LOAD, "job-2", 5, 400, 3.5),
+    ):
+        metrics.settled(receipt)
+    assert value(metrics, "executes_total", table="T") == 3
 
 
 def test_a_topic_that_waits_is_counted_each_time_and_told_once_for_each_reason() -> None:
@@ -180,26 +194,6 @@ def test_a_halted_table_is_an_error_for_a_person() -> None:
         "reason": "403 on create (grant the permission)",
     }
     assert lines == [expected]
-
-
-def test_gauges_show_how_things_stand_now() -> None:
-    metrics = Metrics()
-    a0, a1, b0 = TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)
-    tables = [TableGauges("T", 10, 1000, 2.5, None), TableGauges("U", 0, 0, 0.0, "403")]
-    metrics.show(gauges(tables=tables, lag={a0: 5, a1: 6}, paused={a0: "budget", a1: "budget", b0: "halted"}))
-    assert value(metrics, "buffered_records", table="T") == 10
-    assert value(metrics, "buffered_bytes", table="T") == 1000
-    assert value(metrics, "buffered_age_seconds", table="T") == 2.5
-    assert (value(metrics, "halted", table="T"), value(metrics, "halted", table="U")) == (0, 1)
-    assert value(metrics, "lag_messages", topic="a", partition="1") == 6
-    assert value(metrics, "paused_partitions", reason="budget") == 2
-    metrics.show(gauges(lag={a1: 0, b0: 1}, paused={b0: "halted"}, pushes_left=7, spool_bytes=8, memory_bytes=9))
-    assert value(metrics, "lag_messages", topic="a", partition="0") is None, "a partition that left is not shown"
-    assert value(metrics, "lag_messages", topic="a", partition="1") == 0
-    assert value(metrics, "paused_partitions", reason="budget") is None
-    assert value(metrics, "paused_partitions", reason="halted") == 1
-    left = [value(metrics, name) for name in ("pushes_left", "spool_bytes", "memory_bytes")]
-    assert left == [7, 8, 9]
 
 
 def test_every_metric_has_a_help_text_the_prefix_and_labels_of_small_sets() -> None:

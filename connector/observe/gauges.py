@@ -1,0 +1,157 @@
+"""Owns the numbers that say how the service stands, as of the last look at it.
+
+Never looks by itself. Invariant: what is gone (a partition that left, a reason that holds nothing back any more) is not
+shown any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Counted
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from prometheus_client import Gauge
+
+    from connector.core.offsets import TopicPartition
+    from connector.observe.instruments import Instruments
+
+
+class TableGauges(NamedTuple):
+    """How one table stands.
+
+    Records and bytes in its buffer, the age of the oldest there (seconds), `staleness`: that of the oldest in the
+    buffer or in the load in flight, `waiting`: what a push is worth in weighted record-seconds, and why it is halted.
+    """
+
+    table: str
+    records: int
+    size: int
+    age: float
+    staleness: float
+    waiting: float
+    halted: str | None
+
+
+class BudgetGauges(NamedTuple):
+    """How the budget stands.
+
+    `pushes_left` in this hour, `next_push`: seconds until the next can be granted, `trouble`: why the ledger cannot be
+    trusted, `alone`: whether this replica paces by itself because of that.
+    """
+
+    pushes_left: int
+    next_push: float
+    trouble: str | None = None
+    alone: bool = False
+
+
+class Gauges(NamedTuple):
+    """How the service stands, `elapsed` seconds after the last look.
+
+    `lag`: messages between position and end, `committed_lag`: between the committed offset and the end, `lost`:
+    messages by topic, `paused`: partitions and the reason that holds them back, `stuck`: those that do not move.
+    """
+
+    tables: Iterable[TableGauges]
+    lag: Mapping[TopicPartition, int]
+    committed_lag: Mapping[TopicPartition, int]
+    lost: Mapping[str, int]
+    paused: Mapping[TopicPartition, str]
+    stuck: Collection[TopicPartition]
+    budget: BudgetGauges
+    spool_bytes: int
+    memory_bytes: int
+    elapsed: float
+
+
+class Board:
+    """Shows how the service stands."""
+
+    def __init__(self, make: Instruments) -> None:
+        gauge = make.gauge
+        at = "topic", "partition"
+        self._lag = gauge("lag_messages", "Messages between position and end: not consumed.", *at)
+        self._committed_lag = gauge(
+            "committed_lag_messages", "Messages between committed offset and end: not surely in the tables.", *at
+        )
+        self._lost = gauge("lost_messages", "Messages that were gone before they were read, since the start.", "topic")
+        self._stuck = gauge("stuck_partitions", "Partitions with a lag that do not move, and should.", "topic")
+        self._paused = gauge("paused_partitions", "Partitions held back, by reason.", "reason")
+        self._paused_seconds = make.counter(
+            "paused_seconds", "Seconds in which a partition or more was held back, by reason, to the second.", "reason"
+        )
+        self._spool = gauge("spool_bytes", "Bytes on local disk.")
+        self._memory = gauge("memory_bytes", "Bytes of records in memory.")
+        self._tables = _Tables(make)
+        self._budget = _Budget(make)
+
+    def show(self, gauges: Gauges) -> None:
+        """Set all of them."""
+        self._tables.show(gauges.tables)
+        self._budget.show(gauges.budget)
+        _replace(self._lag, {(tp.topic, str(tp.partition)): messages for tp, messages in gauges.lag.items()})
+        _replace(self._committed_lag, {(tp.topic, str(tp.partition)): n for tp, n in gauges.committed_lag.items()})
+        _replace(self._stuck, {(topic,): 0 for topic, _ in gauges.lag} | _counted(tp.topic for tp in gauges.stuck))
+        _replace(self._paused, _counted(gauges.paused.values()))
+        for reason in set(gauges.paused.values()):
+            self._paused_seconds.labels(reason).inc(gauges.elapsed)
+        for topic, messages in gauges.lost.items():
+            self._lost.labels(topic).set(messages)
+        self._spool.set(gauges.spool_bytes)
+        self._memory.set(gauges.memory_bytes)
+
+
+class _Tables:
+    """The gauges by table."""
+
+    def __init__(self, make: Instruments) -> None:
+        gauge = make.gauge
+        self._records = gauge("buffered_records", "Records in the buffer.", "table")
+        self._bytes = gauge("buffered_bytes", "Bytes in the buffer, memory and disk.", "table")
+        self._age = gauge("buffered_age_seconds", "Age of the oldest record in the buffer.", "table")
+        self._staleness = gauge(
+            "staleness_seconds", "Since when the oldest record waits that is read and not in the table yet.", "table"
+        )
+        self._waiting = gauge(
+            "waiting_record_seconds", "What the next push is worth: record-seconds that wait, weighted.", "table"
+        )
+        self._halted = gauge("halted", "1 while the table stands still until a person acts.", "table")
+
+    def show(self, tables: Iterable[TableGauges]) -> None:
+        for t in tables:
+            self._records.labels(t.table).set(t.records)
+            self._bytes.labels(t.table).set(t.size)
+            self._age.labels(t.table).set(t.age)
+            self._staleness.labels(t.table).set(t.staleness)
+            self._waiting.labels(t.table).set(t.waiting)
+            self._halted.labels(t.table).set(1 if t.halted else 0)
+
+
+class _Budget:
+    """The gauges of the budget."""
+
+    def __init__(self, make: Instruments) -> None:
+        self._left = make.gauge("pushes_left", "Pushes left in this UTC hour.")
+        self._next = make.gauge("next_push_seconds", "Seconds until the next push can be granted.")
+        self._trouble = make.gauge("ledger_trouble", "1 while the budget ledger cannot be trusted.")
+        self._alone = make.gauge("budget_alone", "1 while this replica paces by itself, without the budget ledger.")
+
+    def show(self, budget: BudgetGauges) -> None:
+        self._left.set(budget.pushes_left)
+        self._next.set(budget.next_push)
+        self._trouble.set(1 if budget.trouble else 0)
+        self._alone.set(1 if budget.alone else 0)
+
+
+def _counted(names: Iterable[str]) -> dict[tuple[str, ...], int]:
+    return {(name,): n for name, n in Counted(names).items()}
+
+
+def _replace(gauge: Gauge, values: Mapping[tuple[str, ...], int]) -> None:
+    """Show exactly `values`; what stays is never gone for a moment, in which someone may scrape."""
+    for labels in {tuple(s.labels.values()) for m in gauge.collect() for s in m.samples} - values.keys():
+        gauge.remove(*labels)
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)
