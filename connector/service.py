@@ -81,10 +81,7 @@ class Service:
     def _build(self, settings: Settings, parts: ExitStack) -> None:
         """Make the parts, those that others need first; they are closed the other way round."""
         metrics, health = Metrics(), Health(time.monotonic)
-        server = ObserveServer(settings.observe, health, metrics.registry)
-        parts.callback(server.stop)
-        server.start()
-        self.port = server.port
+        self.port = _serve(settings, health, metrics, parts)
         spool = DiskSpool(settings.spool, settings.memory)
         parts.callback(spool.close)
         tables, pusher = _celonis(settings, parts)
@@ -93,10 +90,9 @@ class Service:
         source = KafkaSource(settings.kafka)
         parts.callback(source.close)
         routes = Routes(settings.tables)
-        origins = Origins(settings, routes, Identity(settings.kafka))
         self._pipeline = Pipeline(
             source=source,
-            origin_of=origins.of_topic,
+            origin_of=Origins(settings, routes, Identity(settings.kafka)).of_topic,
             sink_of=TableSinks(settings, routes, spool, tables).of_topic,
             spool=spool,
             pusher=pusher,
@@ -209,6 +205,14 @@ class Origins:
         where = (celonis.team_url.rstrip("/"), celonis.pool_id.lower(), celonis.connection_id or "")
         config = fingerprint([*where, name, *keys])
         return Origin(self._identity.cluster(), self._identity.topic(topic), config, keyed=bool(keys))
+
+
+def _serve(settings: Settings, health: Health, metrics: Metrics, parts: ExitStack) -> int:
+    """Serve the probes and the metrics; return the port."""
+    server = ObserveServer(settings.observe, health, metrics.registry)
+    parts.callback(server.stop)
+    server.start()
+    return server.port
 
 
 def _celonis(settings: Settings, parts: ExitStack) -> tuple[PlatformTables, JobPusher]:
