@@ -38,7 +38,7 @@ class Metrics:
         self._nulled = counter("nulled_dates", "Dates outside the years 1400 to 9999, which became null.", "table")
         self._cut = counter("cut_strings", "Strings cut to 65,000 bytes.", "table")
         self._loads = counter("loads", "Loads flushed, by what triggered them.", "table", "trigger")
-        self._executes = counter("executes", "Pushes spent, refused ones too.", "table")
+        self._executes = counter("executes", "Pushes spent on loads sealed here, refused ones too.", "table")
         self._jobs = counter("jobs", "Jobs that ended, by status.", "table", "status")
         self._pushed_rows = counter("pushed_rows", "Rows upserted or appended by jobs that are DONE.", "table")
         self._deleted_rows = counter("deleted_rows", "Keys deleted by jobs that are DONE.", "table")
