@@ -35,7 +35,7 @@ class Report(NamedTuple):
         return "\n".join([*self.lines, *(self.problems or ("all hours are as they must be",))])
 
 
-def run(kafka: KafkaBroker, folder: Path, *, hours: int, foreign: bool, say: Callable[[str], None] = str) -> Report:
+def run(kafka: KafkaBroker, folder: Path, *, hours: int, foreign: bool, say: Callable[[str], object] = str) -> Report:
     """Let three replicas work for `hours` full hours; one is killed and another one comes in each.
 
     With `foreign` another client eats its part from the first full hour on, which is there for learning that.
