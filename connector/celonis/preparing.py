@@ -42,6 +42,8 @@ class Preparer:
         """Return Prepared, or Empty; raises CelonisError, SpoolDamaged, OSError."""
         began = time.monotonic()
         chunks = self._build(load)
+        if load.target.replace:  # what is deleted in the end is not there to begin with
+            chunks = tuple(chunk for chunk in chunks if not chunk.deletes)
         if not chunks:
             return Empty(load)
         spec = JobSpec(
@@ -49,6 +51,7 @@ class Preparer:
             keys=load.target.keys,
             table_schema=load.schema.to_wire(load.target.table, load.target.keys),
             connection_id=self._connection_id,
+            type="REPLACE" if load.target.replace else "DELTA",
         )
         in_doubt = (Reaction.REMAKE, Reaction.COMPARE)
         job_id = self._patiently(lambda: self._filled_job(spec, chunks), *in_doubt)

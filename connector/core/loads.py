@@ -72,11 +72,13 @@ class Target:
     """The platform's table that a load goes to; without `keys` its records are appended.
 
     `order_by`: the column whose highest value makes a record the last of its key within a load; None: the offset.
+    `replace`: the load takes the place of all that the table holds.
     """
 
     table: str
     keys: tuple[str, ...]
     order_by: str | None = None
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,16 @@ def test_chunks_of_deletes_delete_in_the_same_job_and_are_counted_apart(fault: s
         assert bench.stored() == [*IDS[5:], 1000, 1001, 1002]
 
 
+def test_a_load_that_replaces_takes_the_place_of_all_rows_and_knows_no_deletes(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        assert isinstance(bench.push(load_of("id")), Done)
+        load = load_of("id", load_id="load-2")
+        load = replace(load, target=replace(load.target, replace=True))
+        bench.build = lambda _: (bench.chunk(load, [90, 91]), replace(bench.chunk(load, [0]), deletes=True))
+        assert isinstance(bench.push(load), Done)
+        assert bench.stored() == [90, 91]
+
+
 def test_a_job_that_is_in_doubt_before_its_execute_is_deleted(tmp_path: Path) -> None:
     with Bench(tmp_path, "upload:2:504-after") as bench:
         bench.done(load_of())
