@@ -109,7 +109,9 @@ class KafkaSource:
         ends = self._take_events(events)
         if by_topic or ends:
             self._contact.reached()
-        batches = [self._ours(MessageBatch.of(topic, found)) for topic, found in by_topic.items()]
+        came = [MessageBatch.of(topic, found) for topic, found in by_topic.items()]
+        self._starts.found({r.tp for batch in came for r in batch.ranges} | ends.keys())
+        batches = [self._ours(batch) for batch in came]
         moved = {r.tp: r.end for batch in batches for r in batch.ranges}
         for tp, end in ends.items():  # of markers and aborted transactions nothing else tells
             if tp in self.assigned and tp not in self._seeking:
@@ -142,6 +144,7 @@ class KafkaSource:
             return
         self._consumer.incremental_unassign([ClientPartition(*tp)])  # the client does not seek after this error
         self._consumer.incremental_assign([ClientPartition(*tp, go_on)])
+        self._starts.found([tp])
         self._seeking.pop(tp, None)
         self._paused.discard(tp)
         self.positions[tp] = go_on
@@ -172,8 +175,10 @@ class KafkaSource:
         self._seek()
 
     def _seek(self) -> None:
-        """Let the client seek. It refuses for what it does not fetch yet; until it can, nothing of that is taken."""
+        """Let the client seek. It cannot where it does not fetch yet; until it can, nothing of that is taken."""
         for tp, offset in list(self._seeking.items()):
+            if tp in self._starts.looking_up:
+                continue
             try:
                 self._consumer.seek(ClientPartition(tp.topic, tp.partition, offset))
             except KafkaException as e:

@@ -13,14 +13,15 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
+from connector.core.offsets import TopicPartition
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from confluent_kafka import Consumer
 
     from connector.config import Kafka
     from connector.core.intents import Committed
-    from connector.core.offsets import TopicPartition
 
 log = structlog.get_logger()
 
@@ -31,7 +32,8 @@ DATA_LOSS_HINT = "set kafka.on_data_loss to earliest or latest and restart, or m
 class Starts:
     """The starting offsets of one consumer, which is handed over once it exists.
 
-    `gone` says why partitions stand still, `lost` counts by topic the messages that nobody read.
+    `gone` says why partitions stand still, `lost` counts by topic the messages that nobody read. `looking_up` has the
+    partitions whose first offset the client still asks for: the answer would undo a seek that it took before.
     """
 
     consumer: Consumer
@@ -41,15 +43,20 @@ class Starts:
         self._start_ms = kafka.start_milliseconds
         self.gone: dict[TopicPartition, str] = {}
         self.lost: Counter[str] = Counter()
+        self.looking_up: set[TopicPartition] = set()
 
     def of(self, committed: Mapping[TopicPartition, Committed]) -> list[ClientPartition]:
         """Return the partitions with the offset to read from: what is committed, else as `kafka.start` says."""
         known = [ClientPartition(*tp, c.offset) for tp, c in committed.items() if c.offset >= 0]
-        new = [tp for tp, c in committed.items() if c.offset < 0]
-        if new and self._start_ms is not None:
-            return known + self._from_time(new, self._start_ms)
+        new = self._of_new([tp for tp, c in committed.items() if c.offset < 0])
+        self.looking_up.update(TopicPartition(p.topic, p.partition) for p in new if p.offset < 0)
+        return known + new
+
+    def _of_new(self, partitions: Collection[TopicPartition]) -> list[ClientPartition]:
+        if partitions and self._start_ms is not None:
+            return self._from_time(partitions, self._start_ms)
         logical = OFFSET_END if self._start == "latest" else OFFSET_BEGINNING
-        return known + [ClientPartition(*tp, logical) for tp in new]
+        return [ClientPartition(*tp, logical) for tp in partitions]
 
     def _from_time(self, partitions: Collection[TopicPartition], milliseconds: int) -> list[ClientPartition]:
         asked = [ClientPartition(*tp, milliseconds) for tp in partitions]
@@ -58,6 +65,11 @@ class Starts:
         except KafkaException as e:
             log.warning("could not look up kafka.start, reading from the beginning", error=e.args[0].str())
             return [ClientPartition(*tp, OFFSET_BEGINNING) for tp in partitions]
+
+    def found(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take note that something of these partitions has come."""
+        if self.looking_up:
+            self.looking_up.difference_update(partitions)
 
     def after_loss(self, tp: TopicPartition, wanted: int) -> int | None:
         """Return the offset to go on from, now that Kafka does not have `wanted`; None holds the partition."""
@@ -87,5 +99,6 @@ class Starts:
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Know nothing more of partitions that are no longer ours."""
+        self.looking_up.difference_update(partitions)
         for tp in partitions:
             self.gone.pop(tp, None)
