@@ -1,8 +1,8 @@
 """Owns what Kafka has committed of the partitions that are ours, and the one commit that may be on its way.
 
 Never decides what is safe to commit, and never waits for a broker: a commit is sent, and known to be taken once Kafka
-has said so on the thread that polls. Invariant: no commit overtakes another, none goes back, and after one whose fate
-is unknown Kafka is asked before the next.
+has said so on the thread that polls. Invariant: no commit overtakes another, none goes back further than a person has
+ordered, and after one whose fate is unknown Kafka is asked before the next.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Commits:
         self._in_flight = False
         self.unsure: set[TopicPartition] = set()  # what is committed of them must be asked of Kafka
         self.known: dict[TopicPartition, Committed] = {}
+        self._back: dict[TopicPartition, int] = {}  # how far back the next commit may go
 
     @property
     def busy(self) -> bool:
@@ -66,9 +67,18 @@ class Commits:
             self._send(missing)  # while brokers are away the client would keep it until others may own the partition
         return not missing
 
+    def let_back(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Let the next commits of these partitions go back, to these offsets at most."""
+        self._back.update(offsets)
+
     def _goes_on(self, tp: TopicPartition, wanted: Committed) -> bool:
         known = self.known.get(tp, NOTHING)
-        return wanted != known and wanted.offset >= known.offset
+        return wanted != known and wanted.offset >= min(known.offset, self._back.get(tp, known.offset))
+
+    def _know(self, tp: TopicPartition, committed: Committed) -> None:
+        self.known[tp] = committed
+        if committed.offset <= self._back.get(tp, -1):
+            del self._back[tp]
 
     def _send(self, wanted: Mapping[TopicPartition, Committed]) -> None:
         request = [ClientPartition(tp.topic, tp.partition, c.offset, metadata=c.metadata) for tp, c in wanted.items()]
@@ -88,7 +98,7 @@ class Commits:
             if tp not in sent:
                 continue  # it went away meanwhile
             if (p.error or error) is None:
-                self.known[tp] = sent[tp]
+                self._know(tp, sent[tp])
             else:
                 refused.append(tp)
                 error = error or p.error
@@ -122,7 +132,9 @@ class Commits:
     def learn(self, found: Mapping[TopicPartition, Committed]) -> None:
         """Take in what was read."""
         self.unsure.difference_update(found)
-        self.known.update({tp: c for tp, c in found.items() if c != NOTHING})
+        for tp, committed in found.items():
+            if committed != NOTHING:
+                self._know(tp, committed)
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Know nothing more of partitions that are no longer ours."""
@@ -130,3 +142,4 @@ class Commits:
         for tp in partitions:
             self.known.pop(tp, None)
             self._sending.pop(tp, None)
+            self._back.pop(tp, None)

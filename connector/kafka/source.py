@@ -140,15 +140,18 @@ class KafkaSource:
         if tp not in self.assigned:
             return
         go_on = self._starts.after_loss(tp, self.positions.get(tp, offset))
-        if go_on is None:
-            return
-        self._consumer.incremental_unassign([ClientPartition(*tp)])  # the client does not seek after this error
-        self._consumer.incremental_assign([ClientPartition(*tp, go_on)])
+        if go_on is not None:
+            self._begin_at(tp, go_on)
+            self._commits.known.pop(tp, None)  # offsets of the topic as it was would hold back every commit
+
+    def _begin_at(self, tp: TopicPartition, offset: int) -> None:
+        """Go on where the client has stopped because an offset is gone: it does not seek after that error."""
+        self._consumer.incremental_unassign([ClientPartition(*tp)])
+        self._consumer.incremental_assign([ClientPartition(*tp, offset)])
         self._starts.found([tp])
         self._seeking.pop(tp, None)
         self._paused.discard(tp)
-        self.positions[tp] = go_on
-        self._commits.known.pop(tp, None)  # offsets of the topic as it was would hold back every commit
+        self.positions[tp] = offset
 
     def _consume(self, timeout: float) -> list[Message]:
         try:
@@ -173,6 +176,15 @@ class KafkaSource:
         self.positions.update(ours)
         self._seeking.update(ours)
         self._seek()
+
+    def move(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Let these partitions stand at these offsets by a person's order: commits follow, also back."""
+        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assigned}
+        self._commits.let_back(ours)
+        for tp in self.gone.keys() & ours.keys():
+            self._starts.forget([tp])
+            self._begin_at(tp, ours.pop(tp))
+        self.seek(ours)
 
     def _seek(self) -> None:
         """Let the client seek. It cannot where it does not fetch yet; until it can, nothing of that is taken."""
