@@ -19,6 +19,7 @@ from connector.core.offsets import safe_offsets
 from connector.core.schedule import choose
 from connector.errors import ConfigError, SpoolFull, Unavailable
 from connector.isolation import head
+from connector.orders import NoOrders, OrderBook
 from connector.pushes import Pushes
 from connector.recovery import Recovery
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from connector.core.messages import MessageBatch
     from connector.core.offsets import OffsetRange, TopicPartition
     from connector.core.schedule import Candidate
-    from connector.ports import Budget, DeadLetters, Observer, Pusher, Source, Spool
+    from connector.ports import Budget, DeadLetters, Observer, Orders, Pusher, Source, Spool
     from connector.sink import TableSink
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class Pipeline:
         dead_letters: DeadLetters,
         observer: Observer,
         budget: Budget,
+        orders: Orders | None = None,
         executing: int = 1,
         workers: int = 4,
         commit_interval: float = 5.0,
@@ -70,6 +72,9 @@ class Pipeline:
         self.sinks: dict[str, TableSink] = {}  # by table
         self.unroutable: dict[str, str] = {}  # topics without a table of their own, and why
         self.recovery = Recovery(origin_of)
+        self.orders = OrderBook(
+            orders or NoOrders(), source=source, sinks=self.sinks, recovery=self.recovery, commits=self._commits
+        )
         self.pushes = Pushes(
             sinks=self.sinks,
             source=source,
@@ -103,6 +108,7 @@ class Pipeline:
         for messages in self._consume(now):  # 2 a batch at a time
             self._take_in(messages, now)  # 3 decode in columns, buffer
         self._spill(now)
+        self.pushes.urgent |= self.orders.step()
         for sink, trigger in self._due(now):  # 4 flush, push (other threads do the I/O)
             self._flush(sink, trigger, now)
         self.pushes.move(now)
@@ -118,7 +124,7 @@ class Pipeline:
         pushes = [s.push for s in self.sinks.values() if s.push]
         if any(p.in_pusher for p in pushes) or any(self._dead_letters.held) or self._source.committing:
             return False
-        return all(s.empty or s.halted for s in self.sinks.values()) or self._budget.next_at(now) > deadline
+        return all(s.at_rest for s in self.sinks.values()) or self._budget.next_at(now) > deadline
 
     def _stand_before(self, sink: TableSink, ranges: Iterable[OffsetRange]) -> None:
         """Forget what a table has in its buffer and in hand, and read again from the first offset of `ranges`."""
@@ -271,7 +277,7 @@ class Pipeline:
         topics |= {topic: "halted" for topic, sink in self._topics.items() if sink.halted}
         topics |= dict.fromkeys(self.unroutable, "halted")
         by_topic = {tp: topics[tp.topic] for tp in assigned if tp.topic in topics} if topics else {}
-        return by_topic | dict.fromkeys(self._source.gone, "data_loss") | self.recovery.held
+        return by_topic | self.orders.held | dict.fromkeys(self._source.gone, "data_loss") | self.recovery.held
 
     def _sated(self, now: Now) -> Iterator[str]:
         """Yield the topics of tables that have a push's worth, while so few pushes are left that it must wait long."""
@@ -315,7 +321,8 @@ class Pipeline:
         """Take note of new partitions and what is committed of each; return those that must not flow yet."""
         log.info("assigned partitions", partitions=len(committed), total=len(self._source.assigned))
         self.recovery.assigned(committed)
-        return self.recovery.held.keys()
+        self.orders.assigned(committed.keys())
+        return self.recovery.held.keys() | self.orders.held.keys()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Commit what is safe of `partitions` while they are still ours, and forget the rest of them.
@@ -334,6 +341,7 @@ class Pipeline:
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self.recovery.drop(partitions)
+        self.orders.drop(partitions)
         for sink in self.sinks.values():
             sink.drop(set(partitions))
         self._dead_letters.drop(partitions)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from connector.core.loads import Load, Prepared, Receipt
     from connector.core.messages import Decoded, MessageBatch, Reject
     from connector.core.offsets import OffsetRange, TopicPartition
+    from connector.core.orders import Order
     from connector.errors import Unavailable
 
 
@@ -52,6 +53,10 @@ class Source(Protocol):
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions again from these offsets."""
+        ...
+
+    def move(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Let these partitions stand at these offsets by a person's order: commits follow, also back."""
         ...
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
@@ -86,6 +91,36 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave the group."""
+        ...
+
+
+class Orders(Protocol):
+    """What replays ask of single partitions."""
+
+    @property
+    def found(self) -> Mapping[TopicPartition, Order]:
+        """The orders of the watched partitions, as of the last look."""
+        ...
+
+    @property
+    def unread(self) -> Collection[TopicPartition]:
+        """The partitions of which nobody has told, since they are watched, whether there is an order."""
+        ...
+
+    def watch(self, partitions: Collection[TopicPartition]) -> None:
+        """Look for orders of these partitions too, at once and from then on."""
+        ...
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Look no more for orders of these partitions, and give no answer to them."""
+        ...
+
+    def answer(self, tp: TopicPartition, order: Order) -> None:
+        """Let `order` stand in the place of the one that it answers; it does once it is found."""
+        ...
+
+    def close(self) -> None:
+        """Let go of them."""
         ...
 
 

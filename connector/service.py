@@ -17,6 +17,7 @@ from connector.assembly import Origins, TableSinks, make_budget, make_celonis, m
 from connector.core.hours import HOUR, Now, TeamClock
 from connector.deadlines import Deadlines
 from connector.kafka.identity import Identity
+from connector.kafka.orders import OrderDesk
 from connector.kafka.source import KafkaSource
 from connector.observe.health import Health
 from connector.observe.metrics import Metrics
@@ -65,6 +66,8 @@ class Service:
         tables, pusher = make_celonis(settings, parts)
         dead_letters = make_dead_letters(settings, parts)
         budget = make_budget(settings, self._clock, parts)
+        orders = OrderDesk(settings.kafka)
+        parts.callback(orders.close)
         source = KafkaSource(settings.kafka)
         parts.callback(source.close)
         routes = Routes(settings.tables)
@@ -75,6 +78,7 @@ class Service:
             spool=spool,
             pusher=pusher,
             dead_letters=dead_letters,
+            orders=orders,
             observer=metrics,
             budget=budget,
             executing=settings.celonis.executes_in_flight,
@@ -116,7 +120,7 @@ class Service:
         self._round(stopping=True)
         while not self._pipeline.drained(self._read_clocks(), deadline) and time.monotonic() < deadline:
             self._round(stopping=True)
-        log.info("stopped", left=[s.table for s in self._pipeline.sinks.values() if not (s.empty or s.halted)])
+        log.info("stopped", left=[s.table for s in self._pipeline.sinks.values() if not s.at_rest])
 
     def _round(self, *, stopping: bool) -> None:
         now = self._read_clocks()

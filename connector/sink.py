@@ -91,7 +91,8 @@ class Push:
 class TableSink:
     """One table. `halted` says why nothing of it moves any more, and what to do.
 
-    `weight` and `max_staleness` (seconds) say who goes first when pushes are scarce; `replay`: live tables go first.
+    `ordered`: a partition of it is under an order, so nothing new of it is pushed. `weight` and `max_staleness`
+    (seconds) say who goes first when pushes are scarce; `replay`: live tables go first.
     """
 
     target: Target
@@ -105,6 +106,7 @@ class TableSink:
     topics: set[str] = field(default_factory=set)
     push: Push | None = None
     halted: str | None = None
+    ordered: bool = False
 
     @property
     def table(self) -> str:
@@ -124,7 +126,12 @@ class TableSink:
     @property
     def may_flush(self) -> bool:
         """Whether there is something to push and nothing in the way."""
-        return self.push is None and not self.halted and self.buffer.fill.records > 0
+        return self.push is None and not self.halted and not self.ordered and self.buffer.fill.records > 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing of it moves any more by itself."""
+        return self.empty or bool(self.halted) or (self.ordered and self.push is None)
 
     def due(self, now: float) -> Trigger | None:
         """Return what makes the buffer eligible for a push, or None."""

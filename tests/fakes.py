@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from connector.core.jobs import Seen, Unseen
     from connector.core.loads import Load, Receipt
     from connector.core.offsets import OffsetRange, TopicPartition
+    from connector.core.orders import Order
     from connector.errors import RegistryUnavailable, Unavailable
 
 
@@ -131,6 +132,7 @@ class FakeSource:
         self.paused: set[TopicPartition] = set()
         self.committed: dict[TopicPartition, Committed] = {}
         self.commits: list[dict[TopicPartition, Committed]] = []
+        self.moves: list[dict[TopicPartition, int]] = []
         self.gone: dict[TopicPartition, str] = {}
         self.accepts_commits = True
         self.committing = False
@@ -169,6 +171,10 @@ class FakeSource:
 
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.positions.update(offsets)
+
+    def move(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.moves.append(dict(offsets))
+        self.seek(offsets)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         self.paused = set(partitions)
@@ -234,6 +240,39 @@ class FakePusher:
         receipt = Done(prepared.load, prepared.job_id, prepared.load.rows, prepared.load.size, 0.1)
         self.receipts.append(receipt)
         return receipt
+
+
+class FakeOrders:
+    """What stands by partition; a look is taken at every watch while `told`, and answers stand while `taken`."""
+
+    def __init__(self) -> None:
+        self.standing: dict[TopicPartition, Order] = {}
+        self.answers: list[tuple[TopicPartition, Order]] = []
+        self.watched: set[TopicPartition] = set()
+        self.unread: set[TopicPartition] = set()
+        self.told = self.taken = True
+
+    @property
+    def found(self) -> dict[TopicPartition, Order]:
+        """The orders of what is watched and read."""
+        return {tp: o for tp, o in self.standing.items() if tp in self.watched - self.unread}
+
+    def watch(self, partitions: Collection[TopicPartition]) -> None:
+        self.watched |= set(partitions)
+        if not self.told:
+            self.unread |= set(partitions)
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        self.watched -= set(partitions)
+        self.unread -= set(partitions)
+
+    def answer(self, tp: TopicPartition, order: Order) -> None:
+        self.answers.append((tp, order))
+        if self.taken and order.answers(self.standing.get(tp)):
+            self.standing[tp] = order
+
+    def close(self) -> None:
+        self.watched.clear()
 
 
 class FakeDeadLetters:

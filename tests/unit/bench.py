@@ -15,7 +15,7 @@ from connector.isolation import Isolation
 from connector.pipeline import Pipeline
 from connector.sink import TableSink
 from connector.spool.spool import DiskSpool
-from tests.fakes import FakeBudget, FakeDeadLetters, FakeObserver, FakePusher, FakeSource, IntegerDecoder
+from tests.fakes import FakeBudget, FakeDeadLetters, FakeObserver, FakeOrders, FakePusher, FakeSource, IntegerDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,7 @@ class Bench:
         shared: bool = False,
         isolate: int = 0,
         source: FakeSource | None = None,
+        orders: FakeOrders | None = None,
     ) -> None:
         self.shared: TableSink | None = None
         self.keyed: set[str] = set()
@@ -51,6 +52,7 @@ class Bench:
         self.source = source or FakeSource(log)
         self.pusher = FakePusher()
         self.dead_letters = FakeDeadLetters()
+        self.orders = orders or FakeOrders()
         self.observer = FakeObserver()
         self.budget = FakeBudget(limit)
         self.spool = DiskSpool(Spool(directory=path, bytes=spool_bytes, chunk_bytes=1 << 16), Memory())
@@ -62,11 +64,12 @@ class Bench:
             spool=self.spool,
             pusher=self.pusher,
             dead_letters=self.dead_letters,
+            orders=self.orders,
             observer=self.observer,
             budget=budget or self.budget,
             delete_finished_jobs=delete,
         )
-        self.source.own(*log)
+        self.pipeline.orders.assigned(self.source.own(*log))
 
     def sink_of(self, topic: str) -> TableSink:
         if topic == "nowhere":

@@ -1,0 +1,273 @@
+"""Owns the orders at the edge of Kafka: they stand in a group beside the service's, which nobody ever joins.
+
+Never holds up the pipeline: a thread with a client of its own looks and answers. Never joins a group. Invariant: an
+answer takes the place only of the order that it answers, and a partition counts as read only by a look that began
+after it was watched.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from connector.core.offsets import TopicPartition
+from connector.core.orders import Order, UnreadableOrder, group_of_orders
+from connector.errors import SourceError
+from connector.kafka.settings import client_properties, make
+from connector.kafka.threads import begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from connector.config import Kafka
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+LOOK_SECONDS = 5.0  # between two looks
+AGAIN_SECONDS = 1.0  # after one without an answer
+OFF_SECONDS = 60.0  # after one that was refused
+ANSWER_SECONDS = 5.0  # the longest that one look waits
+CLOSE_SECONDS = 2.0
+_COMMAND_SECONDS = 10.0
+_WITHDRAWALS = 5
+_CROSSED_SECONDS = 0.5  # an answer that was on its way meanwhile has come by then
+_NO_ORDERS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # the source tells of them
+
+
+class OrderDesk:
+    """The orders to the service of `kafka.group`.
+
+    Raises:
+        ConfigError: `kafka.properties` holds what the client does not take.
+    """
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._group = group_of_orders(kafka.group)
+        self._consumer = _client(kafka)
+        self._lock = threading.Lock()  # around what both threads write
+        self._numbers = count(1)
+        self._watched: dict[TopicPartition, int] = {}  # by a number of its own each time it is watched
+        self._answers: dict[TopicPartition, Order] = {}
+        self._unreadable: dict[TopicPartition, str] = {}  # what was told of
+        self._off = self._stopped = False
+        self._wake = threading.Event()
+        self.unread: frozenset[TopicPartition] = frozenset()
+        self.found: Mapping[TopicPartition, Order] = {}
+        self._thread = begin(self._run, "kafka-orders")
+
+    # --- what the pipeline calls ------------------------------------------------------------------------------
+
+    def watch(self, partitions: Collection[TopicPartition]) -> None:
+        """Look for orders of these partitions too, at once and from then on."""
+        with self._lock:
+            self._watched.update((tp, next(self._numbers)) for tp in partitions)
+            self.unread = self.unread if self._off else self.unread | frozenset(partitions)
+        self._wake.set()
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Look no more for orders of these partitions, and give no answer to them."""
+        with self._lock:
+            for tp in partitions:
+                self._watched.pop(tp, None)
+                self._answers.pop(tp, None)
+            self.unread -= frozenset(partitions)
+            self.found = {tp: order for tp, order in self.found.items() if tp not in partitions}
+
+    def answer(self, tp: TopicPartition, order: Order) -> None:
+        """Let `order` stand in the place of the one that it answers; it does once it is found."""
+        with self._lock:
+            if tp not in self._watched or self._answers.get(tp) == order:
+                return
+            self._answers[tp] = order
+        self._wake.set()
+
+    def close(self) -> None:
+        """Let go of the client, within CLOSE_SECONDS."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(CLOSE_SECONDS)
+
+    # --- what the thread does ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wake.wait(self._look())
+            self._wake.clear()
+        self._consumer.close()
+
+    def _look(self) -> float:
+        """Ask what stands, and give the answers that still fit; return the seconds until the next look."""
+        with self._lock:
+            asked, answers = dict(self._watched), dict(self._answers)
+        self._consumer.poll(0)  # lets the client write its log
+        if not asked:
+            return LOOK_SECONDS
+        try:
+            standing = self._read(asked)
+            given = {tp: order for tp, order in answers.items() if order.answers(standing.get(tp))}
+            if given:
+                _commit(self._consumer, {tp: (order.offset, order.text()) for tp, order in given.items()})
+        except KafkaException as e:
+            return self._refused(e.args[0])
+        self._take(asked, standing | given, answers)
+        return AGAIN_SECONDS if self.unread else LOOK_SECONDS
+
+    def _read(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Order | None]:
+        """Return what stands for each partition; those of which Kafka does not tell are not in the answer."""
+        standing: dict[TopicPartition, Order | None] = {}
+        for p in _committed(self._consumer, partitions, ANSWER_SECONDS):
+            tp = TopicPartition(p.topic, p.partition)
+            if p.error is None:
+                standing[tp] = self._understood(tp, p)
+            elif p.error.code() in _NO_ORDERS:
+                standing[tp] = None
+        return standing
+
+    def _understood(self, tp: TopicPartition, found: ClientPartition) -> Order | None:
+        try:
+            order = Order.parse(found.offset, found.metadata or "")
+        except UnreadableOrder as e:
+            if self._unreadable.get(tp) != found.metadata:
+                hint = "let replays be run by the version that runs here"
+                log.error("ignored order", at=str(tp), group=self._group, reason=str(e), hint=hint)
+            self._unreadable[tp] = found.metadata or ""
+            return None
+        self._unreadable.pop(tp, None)
+        return order
+
+    def _take(
+        self,
+        asked: Mapping[TopicPartition, int],
+        standing: Mapping[TopicPartition, Order | None],
+        answers: Mapping[TopicPartition, Order],
+    ) -> None:
+        """Publish what was read of partitions that are still watched since before it was asked."""
+        with self._lock:
+            fresh = {tp: o for tp, o in standing.items() if self._watched.get(tp) == asked.get(tp)}
+            kept = {tp: order for tp, order in self.found.items() if tp not in fresh}
+            self.found = kept | {tp: order for tp, order in fresh.items() if order}
+            self.unread -= fresh.keys()
+            for tp, order in answers.items():
+                if tp in fresh and self._answers.get(tp) == order:
+                    del self._answers[tp]
+        if self._off:
+            self._off = False
+            log.info("read orders again", group=self._group)
+
+    def _refused(self, error: KafkaError) -> float:
+        """Go on without orders where we may not see them; else ask again."""
+        if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            log.info("could not read orders, asking again", group=self._group, error=error.str())
+            return AGAIN_SECONDS
+        if not self._off:
+            reason = error.str()
+            log.warning("orders of replays are off", group=self._group, reason=reason, hint=_hint(self._group))
+        with self._lock:
+            self._off, self.unread, self.found = True, frozenset(), {}
+        return OFF_SECONDS
+
+
+# --- what a command does ------------------------------------------------------------------------------------------
+
+
+def read_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Order]:
+    """Return the orders that stand for `partitions`.
+
+    Raises:
+        SourceError: Kafka does not answer, or not to us, or an order cannot be read.
+    """
+    return _with_client(kafka, lambda consumer: _standing(consumer, partitions, kafka.group))
+
+
+def give_orders(kafka: Kafka, orders: Mapping[TopicPartition, Order]) -> None:
+    """Let these orders stand, in one request.
+
+    Raises:
+        SourceError: Kafka does not take them, or an order of another replay is open on one of the partitions.
+    """
+
+    def give(consumer: Consumer) -> None:
+        for tp, standing in _standing(consumer, orders, kafka.group).items():
+            if standing.open and standing.id != orders[tp].id:
+                hint = "wait for that replay, or go on with it, or end it"
+                raise SourceError(f"replay {standing.id} has a {standing.kind} open on {tp}", hint=hint)
+        _commit(consumer, {tp: (order.offset, order.text()) for tp, order in orders.items()})
+
+    _with_client(kafka, give)
+
+
+def withdraw_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> None:
+    """Let no order stand for `partitions`, whoever gave them and whether or not they can be read: they flow.
+
+    Raises:
+        SourceError: Kafka does not take it.
+    """
+
+    def withdraw(consumer: Consumer) -> None:
+        standing = list(partitions)
+        for _ in range(_WITHDRAWALS):
+            found = [p for p in _committed(consumer, standing, _COMMAND_SECONDS) if p.metadata]
+            if not found:
+                return
+            standing = [TopicPartition(p.topic, p.partition) for p in found]
+            _commit(consumer, dict.fromkeys(standing, (0, "")))
+            time.sleep(_CROSSED_SECONDS)
+
+    _with_client(kafka, withdraw)
+
+
+def _standing(consumer: Consumer, partitions: Collection[TopicPartition], group: str) -> dict[TopicPartition, Order]:
+    found: dict[TopicPartition, Order] = {}
+    for p in _committed(consumer, partitions, _COMMAND_SECONDS):
+        if p.error is not None:
+            raise KafkaException(p.error)
+        tp = TopicPartition(p.topic, p.partition)
+        try:
+            order = Order.parse(p.offset, p.metadata or "")
+        except UnreadableOrder as e:
+            hint = "run replays by one version of the product, or withdraw the order"
+            raise SourceError(f"the order on {tp} in group {group_of_orders(group)}: {e}", hint=hint) from None
+        if order:
+            found[tp] = order
+    return found
+
+
+def _with_client(kafka: Kafka, do: Callable[[Consumer], T]) -> T:
+    """Return what `do` returns, with a client of its own; raises SourceError for what Kafka refuses."""
+    consumer, group = _client(kafka), group_of_orders(kafka.group)
+    try:
+        return do(consumer)
+    except KafkaException as e:
+        refused = e.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        hint = _hint(group) if refused else "see what `kafka-celonis check` says of the brokers"
+        raise SourceError(f"the orders in group {group}: {e.args[0].str()}", hint=hint) from None
+    finally:
+        consumer.close()
+
+
+def _client(kafka: Kafka) -> Consumer:
+    ours = {"group.id": group_of_orders(kafka.group), "enable.auto.commit": False}
+    return make(Consumer, client_properties(kafka) | ours)
+
+
+def _committed(consumer: Consumer, partitions: Iterable[TopicPartition], seconds: float) -> list[ClientPartition]:
+    return consumer.committed([ClientPartition(*tp) for tp in partitions], timeout=seconds)
+
+
+def _commit(consumer: Consumer, wanted: Mapping[TopicPartition, tuple[int, str]]) -> None:
+    """Commit offset and metadata of each partition in one request; raises KafkaException if one was not taken."""
+    request = [ClientPartition(*tp, offset, metadata) for tp, (offset, metadata) in wanted.items()]
+    for p in consumer.commit(offsets=request, asynchronous=False):
+        if p.error is not None:
+            raise KafkaException(p.error)
+
+
+def _hint(group: str) -> str:
+    return f"grant READ on the group {group}"
