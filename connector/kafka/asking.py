@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from connector.config import Kafka
 
+    K = TypeVar("K")
     T = TypeVar("T")
 
 PROBE_SECONDS = 10.0
@@ -37,17 +38,25 @@ class Silence(SourceError):  # noqa: N818 - a state, which may end by itself
 
 def ask(kafka: Kafka, request: Callable[[AdminClient], Mapping[Any, Future[T]]], section: str = "kafka") -> T:
     """Return the one answer to `request`; raises KafkaException as the broker gave it, and SourceError without one."""
+    (future,) = ask_all(kafka, request, section).values()
+    return future.result()
+
+
+def ask_all(
+    kafka: Kafka, request: Callable[[AdminClient], Mapping[K, Future[T]]], section: str = "kafka"
+) -> Mapping[K, Future[T]]:
+    """Return the answers to `request`, each of them an answer or the broker's refusal; raises SourceError without."""
     contact = Contact(kafka.brokers, section)
     admin = make(AdminClient, client_properties(kafka) | {"error_cb": contact.on_error}, section)
-    (future,) = request(admin).values()
+    futures = request(admin)
     started = time.monotonic()
-    while not future.done() and worth_waiting(contact, started):
+    while not (done := all(f.done() for f in futures.values())) and worth_waiting(contact, started):
         admin.poll(0.05)  # hands over why there is no answer
         contact.insist()
-    failure = future.exception() if future.done() else None
-    if not future.done() or (isinstance(failure, KafkaException) and failure.args[0].code() in _NO_ANSWER):
+    failures = [f.exception() for f in futures.values()] if done else []
+    if not done or any(isinstance(e, KafkaException) and e.args[0].code() in _NO_ANSWER for e in failures):
         raise silent(kafka, contact, section)
-    return future.result()
+    return futures
 
 
 _NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001

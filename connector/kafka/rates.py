@@ -8,7 +8,6 @@ took away) count as one, so a rate is rather too high than too low.
 from __future__ import annotations
 
 import math
-import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,23 +15,23 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from connector.errors import SourceError
 from connector.kafka import probe
 from connector.kafka.settings import client_properties, consumer_properties, make
+from connector.kafka.topics import judged, listed, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from confluent_kafka.admin import ListOffsetsResultInfo, TopicMetadata
+    from confluent_kafka.admin import ListOffsetsResultInfo
 
     from connector.config import Kafka
+    from connector.errors import SourceError
 
 _ANSWER_SECONDS = 10.0
 _SAMPLE_SECONDS = 5.0
 _SAMPLE_MESSAGES = 200
 _SHORTEST = 60.0  # seconds of life of a topic that a rate can be told from
 _SAMPLING = {"auto.offset.reset": "earliest", "fetch.wait.max.ms": 50}
-_HINT = "see what `kafka-celonis check` says of brokers and topics"
 
 
 class TopicRate(NamedTuple):
@@ -70,52 +69,16 @@ def measure(kafka: Kafka, wanted: Collection[str], window: float) -> Measured:
     admin = make(AdminClient, client_properties(kafka))
     rates: list[TopicRate] = []
     try:
-        known = _topics(consumer)
-        topics, troubles = _resolved(known, wanted)
+        known = listed(consumer)
+        topics, troubles = resolved(known, wanted)
         for topic in topics:
             try:
                 rates.append(_rate(consumer, admin, topic, sorted(known[topic].partitions), window))
             except KafkaException as e:
-                troubles[topic] = _judged(topic, e.args[0])
+                troubles[topic] = judged(topic, e.args[0])
     finally:
         consumer.close()
     return Measured(rates, troubles)
-
-
-def _topics(consumer: Consumer) -> Mapping[str, TopicMetadata]:
-    try:
-        return consumer.list_topics(timeout=_ANSWER_SECONDS).topics  # type: ignore[no-any-return]
-    except KafkaException as e:
-        raise SourceError(f"the brokers do not list their topics: {e.args[0].str()}", hint=_HINT) from None
-
-
-def _resolved(
-    known: Mapping[str, TopicMetadata], wanted: Collection[str]
-) -> tuple[Sequence[str], dict[str, SourceError]]:
-    topics: dict[str, None] = {}
-    troubles = {}
-    for name in wanted:
-        found = sorted(_matching(known, name))
-        topics |= dict.fromkeys(found)
-        if not found and name.startswith("^"):
-            hint = "create a topic, mend the expression in tables, or grant DESCRIBE: what we may not see cannot match"
-            troubles[name] = SourceError(f"no topic matches {name}", hint=hint)
-        elif not found:
-            hint = "create it, mend its name in tables, or grant DESCRIBE on it"
-            troubles[name] = SourceError(f"topic {name} does not exist, or we may not see it", hint=hint)
-    return list(topics), troubles
-
-
-def _matching(known: Mapping[str, TopicMetadata], name: str) -> Iterator[str]:
-    if not name.startswith("^"):
-        return (t for t in known if t == name)
-    return (t for t in known if re.search(name, t))
-
-
-def _judged(topic: str, error: KafkaError) -> SourceError:
-    forbidden = error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-    hint = f"grant READ and DESCRIBE on topic {topic}" if forbidden else _HINT
-    return SourceError(f"topic {topic}: {error.str()}", hint=hint)
 
 
 def _rate(consumer: Consumer, admin: AdminClient, topic: str, partitions: Sequence[int], window: float) -> TopicRate:
