@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from connector.config import Kafka
 from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
+from connector.kafka.bounded import BoundedSource
 from connector.kafka.source import KafkaSource
 from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from connector.core.bounds import Range
     from connector.core.messages import MessageBatch
 
 QUICK = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "fetch.wait.max.ms": 50}
@@ -52,11 +54,14 @@ class Reader:
     """A source that is polled by hand; `offsets` of all messages that came, by partition, in their order."""
 
     def __init__(self, kafka: Kafka, *topics: str) -> None:
-        self.source = KafkaSource(kafka)
+        self._begin(KafkaSource(kafka))
+        self.source.subscribe(topics, self.listener)
+
+    def _begin(self, source: KafkaSource) -> None:
+        self.source = source
         self.listener = Listener()
         self.offsets: dict[TopicPartition, list[int]] = {}
         self.values: list[bytes | None] = []
-        self.source.subscribe(topics, self.listener)
 
     def poll(self, timeout: float = 0.05) -> list[MessageBatch]:
         """Poll once, and keep what came."""
@@ -87,3 +92,16 @@ class Reader:
     def at_positions(self) -> dict[TopicPartition, Committed]:
         """Return the commit of all positions."""
         return {tp: Committed(position) for tp, position in self.source.positions.items()}
+
+
+class BoundedReader(Reader):
+    """The same over a source that ends; nothing is held back but what has reached its end."""
+
+    def __init__(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> None:
+        self.bounded = BoundedSource(kafka, ranges)
+        self._begin(self.bounded)
+        self.bounded.join(self.listener)
+
+    def until_finished(self) -> None:
+        """Poll until all of the ranges is read."""
+        self.until(lambda: self.bounded.finished)
