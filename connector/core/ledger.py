@@ -1,7 +1,8 @@
 """Owns what the budget ledger means: a deterministic function of its entries, the same for everyone who reads them.
 
-Never reads a clock: the time is the broker's, as it stands on the entries. Invariant: whoever has read two turns of the
-hour or more holds the same state, and no hour has more grants than its writers brought in, 250 at most.
+Never reads a clock: the time is the broker's, as it stands on the entries. Invariant: whoever has read a turn of the
+hour, and the refusals of REMEMBERED_HOURS before, holds the same state; no hour has more grants than its writers
+brought in, 250 at most.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 LEASE = 60.0  # seconds of the team's time after its last entry in which a writer counts as alive
 REMEMBERED_HOURS = 4  # in which a refusal's lesson counts; a reader begins before them
 _EPSILON = 1e-9
+
+
+class Key(NamedTuple):
+    """Whose claim: two replicas may claim the same job one after the other, and neither uses the other's grant."""
+
+    replica: str
+    id: str
 
 
 class Granted(NamedTuple):
@@ -54,13 +62,13 @@ class Ledger:
     """What is known after the entries so far; the team's time is in seconds since the epoch."""
 
     clock: TeamClock
-    now: float = -math.inf
+    now: float = 0.0
     earned: float = 0.0
     spent: int = 0
     replays: int = 0
     closed_until: float = 0.0
-    claims: dict[str, Entry] = field(default_factory=dict)
-    grants: dict[str, Granted] = field(default_factory=dict)
+    claims: dict[Key, Entry] = field(default_factory=dict)
+    grants: dict[Key, Granted] = field(default_factory=dict)
     spenders: Counter[Spender] = field(default_factory=Counter)
     _writers: dict[str, _Writer] = field(default_factory=dict)
     _last: float = -math.inf
@@ -74,8 +82,8 @@ class Ledger:
         entry = stamped.entry
         self._writers[entry.replica] = _Writer(entry, self.now)
         match entry.kind:
-            case Kind.CLAIM if entry.id not in self.grants:
-                self.claims[entry.id] = entry
+            case Kind.CLAIM if _key(entry) not in self.grants:
+                self.claims[_key(entry)] = entry
             case Kind.END:
                 self._end(entry)
             case Kind.CLOSED:
@@ -86,7 +94,7 @@ class Ledger:
 
     def _pass_to(self, now: float) -> None:
         """Let time pass: what the writers bring in is earned, and when the hour turns all begins anew."""
-        if self.now == -math.inf or hour_of(now) != hour_of(self.now):
+        if hour_of(now) != hour_of(self.now):
             self.earned, self.spent, self.replays = 0.0, 0, 0
             for of_the_hour in (self.claims, self.grants, self.spenders, self._writers):
                 of_the_hour.clear()
@@ -98,7 +106,8 @@ class Ledger:
         """Return what is earned between two times of one hour."""
         groups: dict[str, list[_Writer]] = {}
         for writer in self._writers.values():
-            groups.setdefault(writer.entry.group, []).append(writer)
+            if writer.seen + LEASE > since:
+                groups.setdefault(writer.entry.group, []).append(writer)
         pushes = 0.0
         for writers in groups.values():
             present = sum(w.entry.share * max(0.0, min(until, w.seen + LEASE) - since) for w in writers)
@@ -106,8 +115,8 @@ class Ledger:
         return min(pushes, self.limit * (until - since)) / HOUR
 
     def _end(self, entry: Entry) -> None:
-        self.claims.pop(entry.id, None)
-        granted = self.grants.pop(entry.id, None)
+        self.claims.pop(_key(entry), None)
+        granted = self.grants.pop(_key(entry), None)
         if granted and not entry.spent:
             self.spent -= 1
             self.replays -= granted.claim.replay
@@ -118,14 +127,15 @@ class Ledger:
         if entry.limit:
             self._learnt[hour + 1] = min(entry.limit, self._learnt.get(hour + 1, TEAM_LIMIT))
             self._learnt = {h: n for h, n in self._learnt.items() if h > hour - REMEMBERED_HOURS}
-        self.closed_until = max(self.closed_until, entry.until)
+        remembered = (hour + REMEMBERED_HOURS) * HOUR
+        self.closed_until = max(self.closed_until, min(entry.until, remembered))
 
     # --- grants -----------------------------------------------------------------------------------------------
 
     def _admit(self, at: float) -> None:
-        while self.opens_at() <= self.now and (claim := self._best()):
-            del self.claims[claim.id]
-            self.grants[claim.id] = Granted(at, claim)
+        if self.opens_at() <= self.now and (claim := self.best()):  # the next one is SPACING later
+            del self.claims[_key(claim)]
+            self.grants[_key(claim)] = Granted(at, claim)
             self.spenders[_spender(claim)] += 1
             self.spent += 1
             self.replays += claim.replay
@@ -140,10 +150,12 @@ class Ledger:
         opens = max(earned, self.closed_until, self._last + SPACING)
         return opens if opens + GUARD < turn else max(turn, self.closed_until)
 
-    def _best(self) -> Entry | None:
-        """Return the claim that is next: live ones before replays, then the highest bid."""
-        ready = [c for c in self.claims.values() if self._alive(c.replica) and not self._busy(c) and self._may(c)]
-        return max(ready, key=lambda c: (not c.replay, c.bid, c.id), default=None)
+    def best(self) -> Entry | None:
+        """Return the claim that is next, as far as is known: live ones before replays, then the highest bid."""
+        pools = self._in_flight()
+        ready = [c for c in self.claims.values() if self._alive(c.replica) and self._may(c)]
+        free = [c for c in ready if len(pools.get(c.pool, ())) < c.in_flight]
+        return max(free, key=lambda c: (not c.replay, c.bid, c.id, c.replica), default=None)
 
     def _alive(self, replica: str) -> bool:
         writer = self._writers.get(replica)
@@ -152,14 +164,18 @@ class Ledger:
     def _may(self, claim: Entry) -> bool:
         return not claim.replay or self.replays + 1 <= claim.replay_share * self.earned + _EPSILON
 
-    def _busy(self, claim: Entry) -> bool:
-        """Whether the pool has as many executes in flight as the claim's writer lets it have."""
-        return len(self.in_flight(claim.pool)) >= claim.in_flight
-
     def in_flight(self, pool: str) -> set[str]:
         """Return the ids that execute in `pool`, or may do so any moment."""
-        held = {i for w in self._living() if w.entry.pool == pool for i in w.entry.holding}
-        return held | {i for i, g in self.grants.items() if g.claim.pool == pool and self._alive(g.claim.replica)}
+        return self._in_flight().get(pool, set())
+
+    def _in_flight(self) -> dict[str, set[str]]:
+        pools: dict[str, set[str]] = {}
+        for writer in self._living():
+            pools.setdefault(writer.entry.pool, set()).update(writer.entry.holding)
+        for granted in self.grants.values():
+            if self._alive(granted.claim.replica):
+                pools.setdefault(granted.claim.pool, set()).add(granted.claim.id)
+        return pools
 
     def _living(self) -> Iterator[_Writer]:
         return (w for w in self._writers.values() if w.seen + LEASE >= self.now)
@@ -189,12 +205,11 @@ class Ledger:
         if rest <= 0:
             return 0
         unspent = max(0.0, self.earned - self.spent) if hour_of(at) == hour_of(self.now) else 0.0
-        return int(unspent + self.rate * rest / HOUR)
+        return int(unspent + self.rate * rest / HOUR + _EPSILON)
 
-    def first(self, replica: str) -> bool:
-        """Return whether the next grant goes to a claim of `replica`, as far as is known."""
-        best = self._best()
-        return best is not None and best.replica == replica
+
+def _key(claim: Entry) -> Key:
+    return Key(claim.replica, claim.id)
 
 
 def _spender(claim: Entry) -> Spender:
