@@ -15,6 +15,7 @@ GUARD = 3.0  # seconds before the hour's turn in which nothing is executed: cloc
 VALID = 30.0  # seconds of the team's time in which a grant must be used
 SPACING = 0.2  # seconds between two grants: half of the ten a second that the team has
 LONG_REFUSAL = 60.0  # seconds: a refusal for longer means the hour, a shorter one the second
+QUICKEST = TEAM_LIMIT / 10  # seconds: nobody spends an hour sooner, as the team has ten a second
 _MARGIN = 2  # pushes, between what others are thought to leave and what we take
 _LEAST = 0.1  # of our limit is claimed even after the worst hour, so that better ones are noticed
 _RELAXATION = 0.25  # of what is missing comes back with every hour without a refusal
@@ -40,6 +41,17 @@ class Wait(NamedTuple):
     """Nothing yet: ask again at `until` (monotonic seconds)."""
 
     until: float
+
+
+def closed_for(wait: float | None, utc: float) -> float:
+    """Return for how many seconds of the team's time a refusal at `utc` holds: `wait`, or without a hint the hour.
+
+    An hour that has just begun cannot be spent: such a refusal was of the hour before, and came late.
+    """
+    if wait is not None:
+        return wait
+    since = utc % HOUR
+    return (QUICKEST if since < QUICKEST else HOUR) - since
 
 
 def after_refusal(limit: float, ours: float, elapsed: float) -> float:

@@ -10,7 +10,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from connector.core.budget import GUARD, LONG_REFUSAL, SPACING, VALID, Grant, Wait, after_refusal, is_low, relaxed
+from connector.core.budget import (
+    GUARD,
+    LONG_REFUSAL,
+    SPACING,
+    VALID,
+    Grant,
+    Wait,
+    after_refusal,
+    closed_for,
+    is_low,
+    relaxed,
+)
 from connector.core.hours import HOUR, Now, hour_of, next_hour
 
 if TYPE_CHECKING:
@@ -74,7 +85,7 @@ class PacedBudget:
     def acquire(self, claim: Claim, now: Now) -> Grant | Wait:
         """Return a grant for `claim`, the same one while it can be used, or when to ask again."""
         if known := self._grants.get(claim.id):
-            if now.mono < known[0].deadline:
+            if now.mono < known[0].deadline and known[1] == self._era:
                 return known[0]
             self.end(claim.id, spent=False)
         wait = self._wait(claim, now)
@@ -99,12 +110,11 @@ class PacedBudget:
 
     def throttled(self, wait: float | None, now: Now) -> None:
         """Take in a 429: nothing for `wait` seconds, or without a hint until the hour turns."""
-        rest = next_hour(now.utc) - now.utc
-        seconds = self._clock.seconds(rest) if wait is None else wait
-        if seconds > self._clock.seconds(LONG_REFUSAL) and self._share:
+        seconds = closed_for(None if wait is None else wait * self._clock.speed, now.utc)
+        if seconds > LONG_REFUSAL and self._share:
             ours = min(self._limit, self._granted / self._share)
-            self._learnt = hour_of(now.utc) + 1, after_refusal(self._limit, ours, HOUR - rest)
-        self._closed_until = max(self._closed_until, now.mono + seconds)
+            self._learnt = hour_of(now.utc) + 1, after_refusal(self._limit, ours, now.utc % HOUR)
+        self._closed_until = max(self._closed_until, now.mono + self._clock.seconds(seconds))
 
     def _wait(self, claim: Claim, now: Now) -> float:
         """Return the seconds until `claim` can be granted; 0: now."""
@@ -139,7 +149,7 @@ class PacedBudget:
         rest = next_hour(now.utc) - now.utc - self._closed(now)
         if rest <= 0:
             return 0
-        return int(max(0.0, self._earned - self._spent) + self._share * self.limit(now) * rest / HOUR)
+        return int(max(0.0, self._earned - self._spent) + self._share * self.limit(now) * rest / HOUR + _EPSILON)
 
     def next_at(self, now: Now) -> float:
         """Return when the next push can be granted, in monotonic seconds."""
