@@ -7,6 +7,7 @@ version is told from one that makes no sense.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from connector.errors import ConnectorError
 
 VERSION = 1
+_NUMBERS = {"rate", "share", "bid", "replay_share", "until", "limit"}
 
 
 class UnreadableEntry(ConnectorError):  # noqa: N818
@@ -31,6 +33,9 @@ class Kind(StrEnum):
     CLAIM = "claim"  # `id` wants a push for `table`, and bids `bid`
     END = "end"  # `id` needs no push any more: it was `spent`, or not
     CLOSED = "closed"  # the platform refuses executes before `until`
+
+
+_TYPES: dict[str, type] = {"in_flight": int, "replay": bool, "spent": bool, "holding": tuple, "kind": Kind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +78,32 @@ class Entry:
         try:
             wire: dict[str, Any] = json.loads(data or b"")
             version = wire.pop("v")
-        except (ValueError, KeyError, AttributeError, TypeError) as e:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as e:
             raise UnreadableEntry(f"no entry of the budget ledger: {type(e).__name__}") from None
         if version != VERSION:
             raise UnreadableEntry(f"version {version!r} of the budget ledger", foreign_version=True)
         try:
-            kind, holding = Kind(wire.pop("kind")), tuple(map(str, wire.pop("holding", ())))
+            kind, holding = Kind(wire.pop("kind")), _ids(wire.pop("holding", []))
             return _checked(cls(kind=kind, holding=holding, **wire))
-        except (KeyError, ValueError, TypeError) as e:
+        except (KeyError, ValueError, TypeError, OverflowError) as e:
             raise UnreadableEntry(f"a damaged entry of the budget ledger: {type(e).__name__}") from None
+
+
+def _ids(wire: object) -> tuple[str, ...]:
+    if not isinstance(wire, list) or not all(isinstance(claim_id, str) for claim_id in wire):
+        raise TypeError("holding")
+    return tuple(wire)
 
 
 def _checked(entry: Entry) -> Entry:
     for field, value in asdict(entry).items():
-        expected = {"in_flight": int, "replay": bool, "spent": bool, "holding": tuple, "kind": Kind}.get(field)
-        number = field in ("rate", "share", "bid", "replay_share", "until", "limit")
-        if not isinstance(value, (int, float) if number else expected or str) or (number and isinstance(value, bool)):
+        if field not in _NUMBERS:
+            if type(value) is not _TYPES.get(field, str):
+                raise TypeError(field)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(field)
+        elif not math.isfinite(value):
+            raise ValueError(field)
     parts = all(0 <= part <= 1 for part in (entry.share, entry.replay_share))
     if not parts or min(entry.rate, entry.bid, entry.limit, entry.in_flight - 1) < 0:
         raise ValueError("out of range")
