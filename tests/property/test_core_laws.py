@@ -1,15 +1,13 @@
-"""Core: offsets, budget, names and types keep their promises whatever comes."""
+"""Core: offsets, names and types keep their promises whatever comes."""
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import reduce
 from itertools import permutations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.budget import HOUR, HourWindow, hour_of
 from connector.core.columns import Column, ColumnType, TableSchema, length_step, widened
 from connector.core.names import MAX_NAME, column_names, safe_name
 from connector.core.offsets import OffsetRange, TopicPartition, merge_ranges, safe_offsets
@@ -53,37 +51,6 @@ def test_merged_ranges_cover_all_and_are_one_a_partition(ranges: list[OffsetRang
     merged = {r.tp: r for r in merge_ranges(ranges)}
     assert len(merged) == len(merge_ranges(ranges)) == len({r.tp for r in ranges})
     assert all(merged[r.tp].start <= r.start and r.end <= merged[r.tp].end for r in ranges)
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            [0.0, 0.1, 59.0, HOUR / 2, HOUR, 5 * HOUR, -1.0, -HOUR / 2, -HOUR, -3 * HOUR, 40 * HOUR, -60 * HOUR]
-        ),
-        st.sampled_from(["take", "take", "take", "close", "close for a while"]),
-    ),
-    max_size=60,
-)
-
-
-@given(st.integers(1, 3), STEPS)
-def test_no_hour_ever_has_more_grants_than_its_limit_wherever_the_clock_jumps(
-    limit: int, steps: list[tuple[float, str]]
-) -> None:
-    window, now, granted = HourWindow(limit), 1000 * HOUR, Counter[int]()
-    for seconds, action in steps:
-        now += seconds
-        if action == "close":
-            window = window.close(now, None)
-        elif action == "close for a while":
-            window = window.close(now, 90.0)
-        elif window.left(now):
-            window = window.take(now)
-            granted[hour_of(now)] += 1
-        assert window.left(now + window.wait(now) + 1e-3) > 0
-        assert (window.wait(now) == 0) == (window.left(now) > 0)
-        assert now >= window.closed_until or not window.left(now)
-    assert max(granted.values(), default=0) <= limit
 
 
 PARTS = st.sampled_from(
