@@ -46,12 +46,13 @@ class _Claimed(NamedTuple):
 class LedgerBudget:
     """The budget of one replica over `ledger`.
 
-    `me` says who we are, and is sent with each entry; `alone` is the budget for when the ledger cannot be trusted.
+    `me` says who we are, and is sent with each entry; `alone` is the budget for when the ledger cannot be trusted. A
+    guest (`me.guest`) brings its rate only while no other deployment is alive that would, and no guest before it.
     """
 
     def __init__(self, ledger: LedgerLog, me: Entry, clock: TeamClock, alone: PacedBudget, *, low_water: int) -> None:
         self._ledger, self._me, self._clock, self._alone = ledger, me, clock, alone
-        self._low_water = low_water
+        self._low_water, self._rate = low_water, me.rate
         self._known = Ledger(clock)
         self._generation = ledger.generation
         self._claimed: dict[str, _Claimed] = {}
@@ -70,9 +71,10 @@ class LedgerBudget:
     def step(self, now: Now, share: float) -> None:
         """Read what has come, tell that we are alive, and let time pass."""
         self._now = now
-        if self._ledger.generation != self._generation:
+        entries = self._ledger.read()
+        if self._ledger.generation != self._generation:  # they are the first ones of the new one
             self._generation, self._known = self._ledger.generation, Ledger(self._clock)
-        for stamped in self._ledger.read():
+        for stamped in entries:
             self._known.apply(stamped)
             if stamped.entry.kind is Kind.END and stamped.entry.replica == self._me.replica:
                 self._ending.pop(stamped.entry.id, None)
@@ -115,7 +117,13 @@ class LedgerBudget:
         settled = now.mono - self._share_since > self._lapse
         self._share_alone = share if settled else min(share, self._share_alone)
         self._alone.step(now, self._share_alone if self.alone(now) else 0.0)
-        self._me = replace(self._me, share=0.0 if self.trouble else share)
+        rate = 0.0 if self._me.guest and self._has_host() else self._rate
+        self._me = replace(self._me, rate=rate, share=0.0 if self.trouble else share)
+
+    def _has_host(self) -> bool:
+        """Return whether somebody else brings in pushes: a service, or the first of several guests."""
+        others = [e for e in self._known.replicas if e.replica != self._me.replica]
+        return any(not e.guest or e.replica < self._me.replica for e in others)
 
     def _team(self, now: Now) -> float:
         """Return the team's time by the ledger's clock, or a little more: what is sent now is stamped so."""

@@ -75,7 +75,7 @@ class SharedLedger:
         self._position = 0
         self._arrival = 0.0  # of our last entry
         self._lost = -1.0  # when the last one that was lost was sent, in monotonic seconds
-        self.deaf = self.mute = self.closed = False
+        self.deaf = self.mute = self.closed = self._anew = False
         self.anchor: Anchor | None = None
         self.generation = 1
         self.sent: list[Entry] = []
@@ -96,6 +96,9 @@ class SharedLedger:
             self._log.send(entry, self._arrival, self)
 
     def read(self) -> list[Stamped]:
+        if self._anew:
+            self._anew, self._position, self.anchor = False, 0, None
+            self.generation += 1
         return [] if self.deaf else list(self._take())
 
     def _take(self) -> Iterator[Stamped]:
@@ -108,9 +111,8 @@ class SharedLedger:
             yield stamped
 
     def begin_anew(self) -> None:
-        """Read all again, as a ledger that was made anew, or lost records."""
-        self.generation += 1
-        self._position, self.anchor = 0, None
+        """Read all again from the next look on, as of a ledger that was made anew, or lost records."""
+        self._anew = True
 
     def close(self) -> None:
         self.closed = True

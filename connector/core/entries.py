@@ -35,7 +35,14 @@ class Kind(StrEnum):
     CLOSED = "closed"  # the platform refuses executes before `until`
 
 
-_TYPES: dict[str, type] = {"in_flight": int, "replay": bool, "spent": bool, "holding": tuple, "kind": Kind}
+_TYPES: dict[str, type] = {
+    "in_flight": int,
+    "replay": bool,
+    "spent": bool,
+    "guest": bool,
+    "holding": tuple,
+    "kind": Kind,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Entry:
     is `holding` (their jobs are not over). `until`: seconds since the epoch, of the team's clock; `limit`: what all
     together should spend in the hour after this one, 0 where nothing was learnt. `bid`: the waiting
     area, in weighted record-seconds. `replay_share`: the most of the pushes that the writer lets replays take.
+    A `guest` (a replay) draws on what others bring in, and brings its rate only where there is nobody else.
     """
 
     kind: Kind
@@ -65,6 +73,7 @@ class Entry:
     spent: bool = False
     until: float = 0.0
     limit: float = 0.0
+    guest: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the entry as JSON; what has its default is left out."""

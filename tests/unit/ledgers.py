@@ -19,10 +19,12 @@ LAPSE = 67.0  # seconds after which a replica without the ledger goes alone
 class Replica:
     """One replica of a group of `of`, whose wall clock is `skew` seconds ahead."""
 
-    def __init__(self, team: Team, name: str, *, share: float, skew: float = 0.0, in_flight: int = 8) -> None:
+    def __init__(
+        self, team: Team, name: str, *, share: float, skew: float = 0.0, in_flight: int = 8, guest: bool = False
+    ) -> None:
         self.team, self.name, self.share, self.skew = team, name, share, skew
         self.ledger = SharedLedger(team.log, lambda: team.latency)
-        me = Entry(Kind.ALIVE, "g", name, "pool", 240.0, 0.0, in_flight)
+        me = Entry(Kind.ALIVE, name if guest else "g", name, "pool", 240.0, 0.0, in_flight, guest=guest)
         clock = team.time.clock
         self.alone = PacedBudget(240, clock)
         self.budget = LedgerBudget(self.ledger, me, clock, self.alone, low_water=5)
@@ -54,8 +56,10 @@ class Team:
         self.latency = 0.0  # of an append, in seconds of the team's time
         self.replicas: list[Replica] = []
 
-    def join(self, name: str, *, share: float = 1.0, skew: float = 0.0, in_flight: int = 8) -> Replica:
-        self.replicas.append(Replica(self, name, share=share, skew=skew, in_flight=in_flight))
+    def join(
+        self, name: str, *, share: float = 1.0, skew: float = 0.0, in_flight: int = 8, guest: bool = False
+    ) -> Replica:
+        self.replicas.append(Replica(self, name, share=share, skew=skew, in_flight=in_flight, guest=guest))
         return self.replicas[-1]
 
     def run(self, seconds: float) -> None:

@@ -209,3 +209,27 @@ def test_a_refusal_that_came_after_the_turn_does_not_close_the_hour(team: Team) 
     a.throttled()
     assert granted(team.wants(a, "x", 30))
     assert a.said(Kind.CLOSED)[0].limit == 0
+
+
+def test_a_guest_draws_on_what_others_bring_and_brings_its_own_only_where_nobody_does() -> None:
+    team = Team()
+    service = team.join("service")
+    first, second = team.join("guest-1", guest=True), team.join("guest-2", guest=True)
+    team.run(30)
+    assert [e.rate for e in (service.said(Kind.ALIVE)[-1], first.said(Kind.ALIVE)[-1])] == [240.0, 0.0]
+    assert team.wants(first, "old", 60) is not None
+    team.replicas.remove(service)
+    team.run(120)
+    assert [e.rate for e in (first.said(Kind.ALIVE)[-1], second.said(Kind.ALIVE)[-1])] == [240.0, 0.0]
+    assert team.wants(second, "older", 60) is not None
+
+
+def test_entries_that_come_with_a_new_generation_belong_to_it() -> None:
+    team = Team()
+    replica = team.join("one")
+    team.run(60)
+    before = replica.budget.known.earned
+    replica.ledger.begin_anew()
+    team.run(0.1)
+    assert replica.ledger.generation == 2
+    assert replica.budget.known.earned == pytest.approx(before, abs=0.1)
