@@ -13,14 +13,17 @@ from connector.celonis.client import DataPushClient
 from connector.celonis.patience import Pace
 from connector.celonis.pusher import JobPusher
 from connector.celonis.schemas import PlatformTables
+from connector.core.budget import TEAM_LIMIT
 from connector.core.columns import TableSchema
 from connector.core.entries import Entry, Kind
 from connector.core.flush import FlushPolicy
 from connector.core.intents import Origin, fingerprint
 from connector.core.loads import Target
 from connector.core.paced import PacedBudget
+from connector.errors import ConfigError
 from connector.formats import effective_keys, make_decoder
 from connector.isolation import Isolation
+from connector.kafka.alone import others
 from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
 from connector.kafka.ledger import KafkaLedger
 from connector.kafka.registry import SchemaRegistry
@@ -42,10 +45,23 @@ _CLOSE_SECONDS = 5.0
 
 
 class TableSinks:
-    """Makes the tables of a configuration as their topics turn up, one for all topics that share it."""
+    """Makes the tables of a configuration as their topics turn up, one for all topics that share it.
 
-    def __init__(self, settings: Settings, routes: Routes, spool: DiskSpool, tables: PlatformTables) -> None:
+    `replay`: live tables go first; `replace`: each is one load, which takes the place of all that the table holds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        routes: Routes,
+        spool: DiskSpool,
+        tables: PlatformTables,
+        *,
+        replay: bool = False,
+        replace: bool = False,
+    ) -> None:
         self._routes, self._spool, self._tables = routes, spool, tables
+        self._replay, self._replace = replay, replace
         self._schemas = SchemaRegistry(settings.schema_registry) if settings.schema_registry else None
         self._sinks: dict[str, TableSink] = {}
 
@@ -59,10 +75,11 @@ class TableSinks:
         table, name = self._routes.route(topic)
         if name not in self._sinks:
             known = self._tables.columns(name).joined((self._spool.remembered(name) or TableSchema()).columns)
-            target = Target(name, effective_keys(table), table.order_by)
+            target = Target(name, effective_keys(table), table.order_by, replace=self._replace)
             policy = FlushPolicy(table.flush.records, table.flush.bytes, table.flush.age)
             decoder = make_decoder(table, known, self._schemas)
-            isolation = Isolation(table.job_error_pushes if table.on_job_error == "isolate" else 0)
+            isolates = table.on_job_error == "isolate" and not self._replace  # half of a table must not replace it
+            isolation = Isolation(table.job_error_pushes if isolates else 0)
             self._sinks[name] = TableSink(
                 target,
                 decoder,
@@ -70,7 +87,8 @@ class TableSinks:
                 policy,
                 isolation,
                 weight=table.weight,
-                max_staleness=table.max_staleness,
+                max_staleness=None if self._replay else table.max_staleness,
+                replay=self._replay,
             )
         return self._sinks[name]
 
@@ -110,24 +128,61 @@ def make_dead_letters(settings: Settings, parts: ExitStack) -> DeadLetters:
 
 def make_budget(settings: Settings, clock: TeamClock, parts: ExitStack) -> Budget:
     """Return the budget of this replica."""
-    budget, celonis = settings.budget, settings.celonis
-    own, low_water = float(budget.pushes_per_hour), budget.low_water
-    paced = PacedBudget(own, clock, replay_share=budget.replay_share, low_water=low_water)
+    budget = settings.budget
+    own = float(budget.pushes_per_hour)
     if budget.mode == "paced":
-        return paced
+        return PacedBudget(own, clock, replay_share=budget.replay_share, low_water=budget.low_water)
+    return _over_ledger(
+        settings, settings.kafka.group, own, clock, parts, guest=False, replay_share=budget.replay_share
+    )
+
+
+def _over_ledger(
+    settings: Settings,
+    group: str,
+    rate: float,
+    clock: TeamClock,
+    parts: ExitStack,
+    *,
+    guest: bool,
+    replay_share: float,
+) -> LedgerBudget:
+    budget, celonis = settings.budget, settings.celonis
     ledger = KafkaLedger(settings.kafka, budget)
     parts.callback(ledger.close)
     me = Entry(
         Kind.ALIVE,
-        group=settings.kafka.group,
+        group=group,
         replica=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
         pool=celonis.pool_id.lower(),
-        rate=own,
+        rate=rate,
         share=0.0,
         in_flight=celonis.executes_in_flight,
-        replay_share=budget.replay_share,
+        replay_share=replay_share,
+        guest=guest,
     )
-    return LedgerBudget(ledger, me, clock, paced, low_water=low_water)
+    alone = PacedBudget(rate, clock, replay_share=1.0 if guest else replay_share, low_water=budget.low_water)
+    return LedgerBudget(ledger, me, clock, alone, low_water=budget.low_water)
+
+
+def make_replay_budget(settings: Settings, group: str, share: float, clock: TeamClock, parts: ExitStack) -> Budget:
+    """Return the budget of a replay, whose own group is `group`: `share` of the service's pushes, behind live tables.
+
+    Over a ledger it draws on what others bring in, and brings in its part itself only where nobody does. Paced it takes
+    what the service leaves of the team's pushes, since nobody could tell the service to take less.
+
+    Raises:
+        ConfigError: paced, the service leaves nothing.
+    """
+    budget = settings.budget
+    wanted = share * budget.pushes_per_hour
+    if budget.mode == "ledger":
+        return _over_ledger(settings, group, wanted, clock, parts, guest=True, replay_share=share)
+    left = TEAM_LIMIT - budget.pushes_per_hour if others(settings.kafka) else budget.pushes_per_hour
+    if left < 1:
+        problem = "budget.pushes_per_hour takes all: lower it by what replays may take, or set budget.mode: ledger"
+        raise ConfigError([problem])
+    return PacedBudget(min(wanted, left), clock, replay_share=1.0, low_water=0)
 
 
 def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from connector.config import Settings
 
-EXIT_UNEXPECTED, EXIT_USAGE, EXIT_CHECK, EXIT_KAFKA, EXIT_CELONIS, EXIT_OTHER, EXIT_STOPPED = 1, 2, 3, 4, 5, 6, 130
+EXIT_UNEXPECTED, EXIT_USAGE, EXIT_CHECK, EXIT_KAFKA, EXIT_CELONIS, EXIT_OTHER, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 7
+EXIT_STOPPED = 130
 EXIT_CODES = {
     0: "done; after SIGTERM: drained, or what was left is read again at the next start",
     EXIT_UNEXPECTED: "an unexpected error, with its stack in the log",
@@ -34,6 +35,7 @@ EXIT_CODES = {
     EXIT_KAFKA: "Kafka refuses for good: no authorization, a fenced instance",
     EXIT_CELONIS: "Celonis refuses for good: credentials, permission",
     EXIT_OTHER: "any other error that stops the service",
+    EXIT_INTERRUPTED: "`replay` was interrupted: the same command goes on where it was",
     EXIT_STOPPED: "stopped at once by a second signal",
 }
 
@@ -71,6 +73,8 @@ def _exit_code(error: ConnectorError) -> int:
             return EXIT_CELONIS
     return EXIT_OTHER
 
+
+_END = "An offset, earliest, latest, a time with its zone, or a duration ago."
 
 config_option = click.option(
     "--config",
@@ -118,6 +122,32 @@ class _Stop:
         if self._signals > 1:
             os.write(sys.stderr.fileno(), b"stopped at once: what was not committed is read again\n")
             os._exit(EXIT_STOPPED)  # nothing that hangs may hold us, and nothing is lost
+
+
+@main.command()
+@config_option
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.option("--all", "all_tables", is_flag=True, help="All tables of the configuration.")
+@click.option("--from", "start", default="earliest", show_default=True, metavar="END", help=_END)
+@click.option("--to", "end", default="latest", show_default=True, metavar="END", help="The same; not read any more.")
+@click.option("--rewind", is_flag=True, help="The running service reads the range again, in order.")
+@click.option("--into", metavar="TABLE", help="Into another table, beside the running service; {table} is its name.")
+@click.option("--replace", is_flag=True, help="Build the table anew and swap it; its live pushes are held meanwhile.")
+@click.option("--budget-share", type=click.FloatRange(0, 1, min_open=True), help="Of the pushes of an hour.")
+@click.option("--allow-empty", is_flag=True, help="--replace by no rows at all.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, and end there.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--quiet", is_flag=True, help="Log lines instead of a progress bar.")
+@click.option("--print-job", metavar="IMAGE", help="Print a Kubernetes Job that does it, with this image.")
+def replay(path: Path, **options: Any) -> None:  # noqa: ANN401 - as many as there are options
+    """Push a past range of topics again. What is interrupted goes on with the same command."""
+    from connector import replay_command  # noqa: PLC0415 - as above
+
+    settings, request = _settings(path), replay_command.request_of(options)
+    if options["print_job"]:
+        click.echo(replay_command.job_manifest(request, options["print_job"], path), nl=False)
+    elif not replay_command.perform(settings, request, options, _Stop().requested):
+        sys.exit(EXIT_INTERRUPTED)
 
 
 @main.command()

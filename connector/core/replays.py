@@ -1,0 +1,97 @@
+"""Owns what a replay is: its ways, its name, what it may not do and why, and how large it will be.
+
+Never asks Kafka or Celonis. Invariant: a replay that could overwrite a newer row with an older one, or store a row
+twice, is refused with the way that does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from math import ceil
+from typing import NamedTuple
+
+from connector.core.hours import HOUR
+
+
+class Way(StrEnum):
+    """How a past range gets into the platform again."""
+
+    BESIDE = "beside"  # into the same table, beside the running service
+    INTO = "into"  # into another table
+    REPLACE = "replace"  # the table is built anew and swapped
+    REWIND = "rewind"  # the running service reads again
+
+
+class Subject(NamedTuple):
+    """The table that is replayed: whether it appends, and whether keys of its own make its rows (not the coordinates).
+
+    `from_start`, `to_end`: whether the range is all that the topics have.
+    """
+
+    table: str
+    append: bool
+    keyed: bool
+    from_start: bool
+    to_end: bool
+
+
+_INTO = "--into OTHER_TABLE pushes the range into a table of its own"
+_REWIND = "--rewind lets the running service read the range again, in order"
+_REPLACE = "--replace builds the table anew and swaps it"
+
+
+def objection(way: Way, subject: Subject) -> str | None:
+    """Return why this must not be done, with what can be; None where it is safe."""
+    table = subject.table
+    if way is Way.BESIDE and subject.append:
+        return f"{table} appends: its rows would be there twice. {_INTO}; {_REPLACE}"
+    if way is Way.BESIDE and subject.keyed:
+        return f"old rows of {table} would overwrite newer ones with the same keys. {_REWIND}; {_REPLACE}; {_INTO}"
+    if way is Way.REWIND and subject.append:
+        return f"{table} appends: its rows would be there twice. {_REPLACE}; {_INTO}"
+    if way is Way.REWIND and not subject.to_end:
+        return f"a rewind of {table} goes on to the end, since only all of the log in order makes it right: drop --to"
+    if way is Way.REPLACE and not subject.to_end:
+        return f"what came to {table} after the end of the range would be gone: drop --to, or use --into OTHER_TABLE"
+    return None
+
+
+def effect(way: Way, subject: Subject, target: str) -> str:
+    """Return what happens to the target, in one sentence."""
+    match way:
+        case Way.BESIDE:
+            return f"rows of {target} are upserted by their Kafka coordinates: what is there stays, what is not comes"
+        case Way.INTO:
+            return f"{target} takes the range; {subject.table} and its service go on untouched"
+        case Way.REPLACE:
+            gone = "" if subject.from_start else "; rows from before the range are gone then"
+            return f"all rows of {target} are replaced at once; its pushes are held until then{gone}"
+        case Way.REWIND:
+            return f"rows of {target} go back to what they were at the start of the range, and forward again to now"
+
+
+def name_of(way: Way, tables: tuple[str, ...], start: str, end: str, target: str) -> str:
+    """Return the short name of a replay: the same command has the same one, and so goes on where it was."""
+    text = "\0".join([way, *sorted(tables), start, end, target])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class Size(NamedTuple):
+    """How large a replay is thought to be; bytes are those of Parquet."""
+
+    messages: int
+    bytes: int
+    chunks: int
+    pushes: int
+    seconds: float
+
+
+def size_of(
+    messages: int, row_bytes: float, *, chunk_bytes: int, load_bytes: int, per_hour: float, one_push: bool
+) -> Size:
+    """Foretell a replay: `per_hour` pushes are its part of the budget, loads are closed at `load_bytes`."""
+    total = round(messages * row_bytes)
+    pushes = min(messages, 1) if one_push else ceil(total / load_bytes)
+    wait = pushes * HOUR / per_hour if per_hour else float("inf")
+    return Size(messages, total, ceil(total / chunk_bytes), pushes, wait if pushes else 0.0)

@@ -1,0 +1,193 @@
+"""Owns a replay while it runs: the pipeline over a bounded source, its progress, and its end.
+
+Never decides what may be replayed (core.replays does) and never talks to the running service (connector.handover
+does). Invariant: it ends when every message of its ranges is in a job that is DONE, or in the dead letters; what was
+interrupted goes on where its own group has committed.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connector.assembly import Origins, TableSinks, make_celonis, make_dead_letters
+from connector.core.hours import Now, TeamClock
+from connector.core.loads import Done, JobFailed
+from connector.errors import ConnectorError
+from connector.kafka.bounded import BoundedSource
+from connector.kafka.identity import Identity
+from connector.observe.metrics import Metrics
+from connector.pipeline import Pipeline
+from connector.routing import Routes
+from connector.spool.spool import DiskSpool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from connector.config import Settings
+    from connector.core.bounds import Range
+    from connector.core.loads import Receipt
+    from connector.core.messages import Decoded, MessageBatch
+    from connector.core.offsets import TopicPartition
+    from connector.ports import Budget
+
+log = structlog.get_logger()
+
+_SHOW_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a replay is, since this process began; `read` of `messages`, bytes are those of chunks that are DONE."""
+
+    messages: int
+    read: int = 0
+    records: int = 0
+    rejects: int = 0
+    pushes: int = 0
+    rows: int = 0
+    bytes: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+class Replay:
+    """One replay of `ranges` with `settings`, which are those of the service changed for it; a context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ranges: Mapping[TopicPartition, Range],
+        budget: Callable[[TeamClock, ExitStack], Budget],
+        *,
+        replace: bool,
+    ) -> None:
+        self._settings, self._ranges, self._make_budget, self._replace = settings, ranges, budget, replace
+        self._clock = TeamClock(settings.budget.clock_speed)
+        self.progress = Progress(sum(r.messages for r in ranges.values()))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as parts:
+            self._build(parts)
+            self._parts = parts.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._parts.close()
+
+    def _build(self, parts: ExitStack) -> None:
+        settings = self._settings
+        spool = (WholeSpool if self._replace else DiskSpool)(settings.spool, settings.memory)
+        parts.callback(spool.close)
+        tables, pusher = make_celonis(settings, parts)
+        dead_letters = make_dead_letters(settings, parts)
+        self._source = BoundedSource(settings.kafka, self._ranges)
+        parts.callback(self._source.close)
+        routes = Routes(settings.tables)
+        sinks = TableSinks(settings, routes, spool, tables, replay=True, replace=self._replace)
+        self._pipeline = Pipeline(
+            source=self._source,
+            origin_of=Origins(settings, routes, Identity(settings.kafka)).of_topic,
+            sink_of=sinks.of_topic,
+            spool=spool,
+            pusher=pusher,
+            dead_letters=dead_letters,
+            observer=Tally(self.progress),
+            budget=self._make_budget(self._clock, parts),
+            executing=settings.celonis.executes_in_flight,
+            workers=settings.celonis.push_workers,
+            commit_interval=settings.kafka.commit_interval,
+            delete_finished_jobs=settings.celonis.finished_jobs == "delete",
+        )
+        self._source.join(self._pipeline)
+
+    def run(self, stopping: Callable[[], bool], show: Callable[[Progress], None]) -> bool:
+        """Run to the end of all ranges; False when it was stopped before, to go on another time.
+
+        Raises:
+            ConnectorError: it cannot go on; the next step is in its hint.
+        """
+        began = time.monotonic()
+        shown = 0.0
+        while not self._done():
+            if stopping():
+                return False
+            now = Now(time.monotonic(), self._clock.of(time.time()))
+            self._pipeline.step(now)
+            self._end_if_broken()
+            if now.mono - shown >= _SHOW_SECONDS:
+                shown = now.mono
+                self._tell(began, show)
+        self._tell(began, show)
+        return True
+
+    def _done(self) -> bool:
+        """Return whether all is read, pushed and committed; once all is read, what is left is pushed whatever its age.
+
+        The group's offsets stand at the ends only when Kafka has confirmed them.
+        """
+        if not self._source.finished:
+            return False
+        self._pipeline.drain()
+        ends = {tp: r.end for tp, r in self._ranges.items()}
+        committed = self._source.committed
+        return all(tp in committed and committed[tp].offset >= end for tp, end in ends.items())
+
+    def _end_if_broken(self) -> None:
+        """A replay does not wait for a person as a service does: it ends, and goes on with the same command."""
+        pipeline, again = self._pipeline, "mend it, then give the same command again: it goes on where it was"
+        if halted := next((s for s in pipeline.sinks.values() if s.halted), None):
+            raise ConnectorError(f"table {halted.table}: {halted.halted}", hint=again)
+        for what in (pipeline.unroutable, pipeline.recovery.refused, self._source.gone):
+            for name, reason in what.items():
+                raise ConnectorError(f"{name}: {reason}", hint=again)
+
+    def _tell(self, began: float, show: Callable[[Progress], None]) -> None:
+        positions = self._source.positions
+        rest = sum(max(0, r.end - positions.get(tp, r.start)) for tp, r in self._ranges.items())
+        self.progress.read = self.progress.messages - rest
+        self.progress.seconds = time.monotonic() - began
+        show(self.progress)
+
+
+class WholeSpool(DiskSpool):
+    """A spool in which a whole table must find place before anything of it can be pushed."""
+
+    def pressed(self) -> bool:
+        """Return that nothing must be pushed; raises ConnectorError when there is no place for the rest."""
+        if self.full():
+            raise ConnectorError(
+                f"the table does not fit into the spool ({self.used >> 20:,} MiB are used)",
+                hint="raise spool.bytes, or give spool.directory a larger volume, then give the same command again",
+            )
+        return False
+
+
+class Tally(Metrics):
+    """The observer of a replay: the log lines of a service, and sums for the progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def decoded(self, table: str, messages: MessageBatch, decoded: Decoded) -> None:
+        """Count records and rejects."""
+        super().decoded(table, messages, decoded)
+        self._progress.records += decoded.batch.num_rows
+        self._progress.rejects += len(decoded.rejects)
+
+    def settled(self, receipt: Receipt) -> None:
+        """Count what was pushed."""
+        super().settled(receipt)
+        if isinstance(receipt, Done):
+            self._progress.pushes += 1
+            self._progress.rows += receipt.rows
+            self._progress.bytes += receipt.size
+        elif isinstance(receipt, JobFailed):
+            self._progress.failed += 1

@@ -1,0 +1,231 @@
+"""Owns the command `replay`: its options, the plan that a person agrees to, the progress, and the summary.
+
+Never decides what may be replayed. Invariant: nothing is pushed before the plan was shown and agreed to, and how it
+ended is told by the exit code and by one JSON document on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+import structlog
+import yaml
+
+from connector.core.replays import Way
+from connector.errors import ConfigError
+from connector.replaying import Outline, Replayer, Request, outline, share_of
+from connector.text import aligned, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from connector.config import Settings
+    from connector.replay import Progress
+
+log = structlog.get_logger()
+
+_LOG_SECONDS = 10.0
+_MOST_PARTITIONS = 40  # lines of the plan
+
+
+def request_of(options: dict[str, Any]) -> Request:
+    """Return what the options of the command ask for.
+
+    Raises:
+        ConfigError: they exclude each other, or say too little.
+    """
+    ways = [way for way in (Way.REWIND, Way.REPLACE) if options[way.value]] + [Way.INTO] * bool(options["into"])
+    if len(ways) > 1:
+        raise ConfigError([f"give one of {', '.join(f'--{way.value}' for way in ways)}"], source="replay")
+    if bool(options["tables"]) == options["all_tables"]:
+        raise ConfigError(["name tables, or give --all"], source="replay")
+    if options["into"] and "{table}" not in options["into"] and (len(options["tables"]) > 1 or options["all_tables"]):
+        raise ConfigError(["several tables need names of their own: --into '{table}_REPLAY'"], source="replay")
+    return Request(
+        tables=tuple(options["tables"]),
+        way=ways[0] if ways else Way.BESIDE,
+        start=options["start"],
+        end=options["end"],
+        into=options["into"],
+        share=options["budget_share"],
+        allow_empty=options["allow_empty"],
+    )
+
+
+def perform(settings: Settings, request: Request, options: dict[str, Any], stopping: Callable[[], bool]) -> bool:
+    """Show the plan, ask, run, and tell; return whether the replay came to its end.
+
+    Raises:
+        ConnectorError: it cannot be, or cannot go on; the hint is the next step.
+    """
+    found = outline(settings, request, round(time.time() * 1000))
+    for line in plan_lines(settings, found):
+        click.echo(line, err=True)
+    if options["dry_run"]:
+        return True
+    if not options["yes"]:
+        click.confirm("go on?", abort=True, err=True)
+    show = _Bar(found.size.messages) if sys.stderr.isatty() and not options["quiet"] else _Lines()
+    began = time.monotonic()
+    with show:
+        done = Replayer(settings, found, stopping, show).run()
+    click.echo(json.dumps(_summary(found, done, time.monotonic() - began)))
+    return done is not None
+
+
+def plan_lines(settings: Settings, found: Outline) -> Iterator[str]:
+    """Yield the lines that tell what a replay will do."""
+    again = " (begun before: goes on where it was)" if found.resumed else ""
+    yield f"replay {found.name}: {found.request.way.value}, from {found.start} to {found.request.end}{again}"
+    yield ""
+    rows = [("partition", "from", "to", "messages")]
+    rows += [(str(tp), str(r.start), str(r.end), f"{r.messages:,}") for tp, r in sorted(found.ranges.items())]
+    yield from aligned(rows[: _MOST_PARTITIONS + 1])
+    if len(rows) > _MOST_PARTITIONS + 1:
+        yield f"and {len(rows) - _MOST_PARTITIONS - 1} more partitions"
+    yield ""
+    for remark in found.remarks:
+        yield from wrapped("note: ", remark)
+    for said in found.effects:
+        yield from wrapped("effect: ", said)
+    yield from _size_lines(settings, found)
+
+
+def _size_lines(settings: Settings, found: Outline) -> Iterator[str]:
+    size = found.size
+    if found.request.way is Way.REWIND:
+        yield f"{size.messages:,} messages are read again by the service, in its pushes"
+        return
+    yield f"{size.messages:,} messages, about {size.bytes / 1e6:,.1f} MB in Parquet, {size.chunks} chunks"
+    share = share_of(settings, found.request)
+    yield (
+        f"{size.pushes} pushes at {share:.0%} of {settings.budget.pushes_per_hour} an hour: "
+        f"{size.seconds / 60:,.0f} min of waiting for turns at most"
+    )
+
+
+class _Bar:
+    """A progress bar on a terminal."""
+
+    def __init__(self, messages: int) -> None:
+        self._bar = click.progressbar(length=max(messages, 1), label="replay", file=sys.stderr, show_pos=True)
+        self._read = 0
+
+    def __enter__(self) -> None:
+        self._bar.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.render_finish()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it is."""
+        rate = progress.records / progress.seconds if progress.seconds else 0.0
+        self._bar.label = f"{rate:,.0f} rows/s, {progress.bytes / 1e6:,.1f} MB, {progress.pushes} pushes"
+        self._bar.update(progress.read - self._read)
+        self._read = progress.read
+
+
+class _Lines:
+    """A log line now and then."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __enter__(self) -> None:
+        """Nothing is open."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Write how far it is."""
+        if progress.seconds < self._next:
+            return
+        self._next = progress.seconds + _LOG_SECONDS
+        log.info(
+            "replaying",
+            read=progress.read,
+            messages=progress.messages,
+            records=progress.records,
+            pushes=progress.pushes,
+            bytes=progress.bytes,
+        )
+
+
+def _summary(found: Outline, done: Progress | None, seconds: float) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "replay": found.name,
+        "way": found.request.way.value,
+        "tables": {part.table: part.target for part in found.parts},
+        "ended": "done" if done else "interrupted",
+        "seconds": round(seconds, 1),
+        "partitions": {str(tp): {"from": r.start, "to": r.end} for tp, r in sorted(found.ranges.items())},
+    }
+    if done:
+        counted = ("messages", "records", "rejects", "pushes", "rows", "bytes")
+        told |= {name: getattr(done, name) for name in counted}
+    return told
+
+
+def job_manifest(request: Request, image: str, config: Path) -> str:
+    """Return a Kubernetes Job that runs the same command; it finds the file in the ConfigMap of the service."""
+    name = "kafka-celonis-replay"
+    container = {
+        "name": "replay",
+        "image": image,
+        "args": ["replay", *_arguments(request), "--yes", "--quiet", "--config", "/config/connector.yaml"],
+        "envFrom": [{"secretRef": {"name": "kafka-celonis"}}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/config", "readOnly": True},
+            {"name": "spool", "mountPath": "/spool"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod
+        ],
+        "workingDir": "/spool",
+    }
+    pod = {
+        "restartPolicy": "OnFailure",
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "fsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            {"name": "config", "configMap": {"name": "kafka-celonis"}},
+            {"name": "spool", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": f"{name}-"},
+        "spec": {"backoffLimit": 6, "template": {"spec": pod}},
+    }
+    note = f"# The ConfigMap holds {config.name} as connector.yaml, the Secret the variables that it names.\n"
+    return note + yaml.safe_dump(job, sort_keys=False)
+
+
+def _arguments(request: Request) -> Iterator[str]:
+    yield from request.tables or ("--all",)
+    yield from ("--from", request.start, "--to", request.end)
+    if request.way in (Way.REWIND, Way.REPLACE):
+        yield f"--{request.way.value}"
+    if request.into:
+        yield from ("--into", request.into)
+    if request.share is not None:
+        yield from ("--budget-share", f"{request.share:g}")
+    if request.allow_empty:
+        yield "--allow-empty"
