@@ -36,6 +36,14 @@ def test_with_the_hour_all_begins_anew(book: Book) -> None:
     assert after(ledger.opens_at()) == HOUR + 1 + SLOT
 
 
+def test_who_was_alive_in_one_hour_earns_in_the_next_only_once_it_has_spoken(book: Book) -> None:
+    book.live(3600 - 15, "a", "b", share=0.5)
+    book.write(16.0, share=0.5)
+    assert book.write(15.0, share=0.5).earned == 0.5
+    book.write(0.0, replica="b", share=0.5)
+    assert book.write(15.0, share=0.5).earned == 1.5
+
+
 def test_in_the_last_three_seconds_nothing_is_granted(book: Book) -> None:
     book.live(3585)
     book.claim(HOUR - 3585 - 3.0, "x")

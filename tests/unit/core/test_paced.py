@@ -72,7 +72,11 @@ def test_a_grant_that_was_not_used_in_time_is_made_anew_for_the_same_push() -> N
 def test_no_grant_holds_in_the_last_three_seconds_of_the_hour() -> None:
     paced = Paced(at=NOON + 3580).run(SLOT)
     assert deadline(paced.ask("a")) == pytest.approx(paced.now.mono + 2)
-    assert until(paced.run(2).ask("b")) == pytest.approx(paced.now.mono + 3)
+    rich = Paced(at=NOON + 1800).run(1796)
+    assert isinstance(rich.ask("b"), Grant)
+    rich.run(1)
+    assert until(rich.ask("c")) == pytest.approx(rich.now.mono + 3)
+    assert rich.budget.granted == 1
 
 
 def test_what_was_granted_and_surely_not_spent_is_free_in_its_hour() -> None:
