@@ -10,32 +10,32 @@ from __future__ import annotations
 import threading
 import time
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from connector.core.offsets import TopicPartition
 from connector.core.orders import Order, UnreadableOrder, group_of_orders
 from connector.errors import SourceError
-from connector.kafka.settings import client_properties, make
+from connector.kafka.order_group import COMMAND_SECONDS, cause, commit, committed, hint_for, new_client, with_client
 from connector.kafka.threads import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+    from confluent_kafka import Consumer
+    from confluent_kafka import TopicPartition as ClientPartition
 
     from connector.config import Kafka
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0  # between two looks
 AGAIN_SECONDS = 1.0  # after one without an answer
 OFF_SECONDS = 60.0  # after one that was refused
-ANSWER_SECONDS = 5.0  # the longest that one look waits
+ANSWER_SECONDS = 3.0  # the longest that one look waits
 CLOSE_SECONDS = 2.0
-_COMMAND_SECONDS = 10.0
 _WITHDRAWALS = 5
 _CROSSED_SECONDS = 0.5  # an answer that was on its way meanwhile has come by then
 _NO_ORDERS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # the source tells of them
@@ -50,13 +50,14 @@ class OrderDesk:
 
     def __init__(self, kafka: Kafka) -> None:
         self._group = group_of_orders(kafka.group)
-        self._consumer = _client(kafka)
+        self._consumer = new_client(kafka)
         self._lock = threading.Lock()  # around what both threads write
         self._numbers = count(1)
         self._watched: dict[TopicPartition, int] = {}  # by a number of its own each time it is watched
         self._answers: dict[TopicPartition, Order] = {}
         self._unreadable: dict[TopicPartition, str] = {}  # what was told of
-        self._off = self._stopped = False
+        self._off = self._stopped = self._seen = False  # off: we may not see orders, so there are none
+        self._told: bool | None = None  # that there is no answer, or (True) that there is a right missing
         self._wake = threading.Event()
         self.unread: frozenset[TopicPartition] = frozenset()
         self.found: Mapping[TopicPartition, Order] = {}
@@ -106,23 +107,24 @@ class OrderDesk:
         """Ask what stands, and give the answers that still fit; return the seconds until the next look."""
         with self._lock:
             asked, answers = dict(self._watched), dict(self._answers)
-        self._consumer.poll(0)  # lets the client write its log
         if not asked:
             return LOOK_SECONDS
         try:
             standing = self._read(asked)
+            self._seen = True
             given = {tp: order for tp, order in answers.items() if order.answers(standing.get(tp))}
             if given:
-                _commit(self._consumer, {tp: (order.offset, order.text()) for tp, order in given.items()})
+                commit(self._consumer, {tp: (order.offset, order.text()) for tp, order in given.items()})
         except KafkaException as e:
-            return self._refused(e.args[0])
+            return self._refused(cause(self._consumer, e.args[0]))
+        self._consumer.poll(0)  # lets the client write its log
         self._take(asked, standing | given, answers)
         return AGAIN_SECONDS if self.unread else LOOK_SECONDS
 
     def _read(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Order | None]:
         """Return what stands for each partition; those of which Kafka does not tell are not in the answer."""
         standing: dict[TopicPartition, Order | None] = {}
-        for p in _committed(self._consumer, partitions, ANSWER_SECONDS):
+        for p in committed(self._consumer, partitions, ANSWER_SECONDS):
             tp = TopicPartition(p.topic, p.partition)
             if p.error is None:
                 standing[tp] = self._understood(tp, p)
@@ -157,20 +159,22 @@ class OrderDesk:
             for tp, order in answers.items():
                 if tp in fresh and self._answers.get(tp) == order:
                     del self._answers[tp]
-        if self._off:
             self._off = False
+        if self._told is not None:
+            self._told = None
             log.info("read orders again", group=self._group)
 
     def _refused(self, error: KafkaError) -> float:
-        """Go on without orders where we may not see them; else ask again."""
-        if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-            log.info("could not read orders, asking again", group=self._group, error=error.str())
+        """Go on without orders where we never could see them; else ask again, with what was seen last."""
+        forbidden = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED or self._off
+        if self._told is not forbidden:
+            self._told = forbidden
+            tell, hint = (log.warning, hint_for(self._group)) if forbidden else (log.info, "")
+            tell("could not see or answer orders of replays", group=self._group, error=error.str(), hint=hint)
+        if not forbidden or self._seen:
             return AGAIN_SECONDS
-        if not self._off:
-            reason = error.str()
-            log.warning("orders of replays are off", group=self._group, reason=reason, hint=_hint(self._group))
         with self._lock:
-            self._off, self.unread, self.found = True, frozenset(), {}
+            self._off, self.unread = True, frozenset()
         return OFF_SECONDS
 
 
@@ -183,7 +187,7 @@ def read_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> dict[To
     Raises:
         SourceError: Kafka does not answer, or not to us, or an order cannot be read.
     """
-    return _with_client(kafka, lambda consumer: _standing(consumer, partitions, kafka.group))
+    return with_client(kafka, lambda consumer: _standing(consumer, partitions, kafka.group))
 
 
 def give_orders(kafka: Kafka, orders: Mapping[TopicPartition, Order]) -> None:
@@ -198,9 +202,9 @@ def give_orders(kafka: Kafka, orders: Mapping[TopicPartition, Order]) -> None:
             if standing.open and standing.id != orders[tp].id:
                 hint = "wait for that replay, or go on with it, or end it"
                 raise SourceError(f"replay {standing.id} has a {standing.kind} open on {tp}", hint=hint)
-        _commit(consumer, {tp: (order.offset, order.text()) for tp, order in orders.items()})
+        commit(consumer, {tp: (order.offset, order.text()) for tp, order in orders.items()})
 
-    _with_client(kafka, give)
+    with_client(kafka, give)
 
 
 def withdraw_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> None:
@@ -213,19 +217,19 @@ def withdraw_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> Non
     def withdraw(consumer: Consumer) -> None:
         standing = list(partitions)
         for _ in range(_WITHDRAWALS):
-            found = [p for p in _committed(consumer, standing, _COMMAND_SECONDS) if p.metadata]
+            found = [p for p in committed(consumer, standing, COMMAND_SECONDS) if p.metadata]
             if not found:
                 return
             standing = [TopicPartition(p.topic, p.partition) for p in found]
-            _commit(consumer, dict.fromkeys(standing, (0, "")))
+            commit(consumer, dict.fromkeys(standing, (0, "")))
             time.sleep(_CROSSED_SECONDS)
 
-    _with_client(kafka, withdraw)
+    with_client(kafka, withdraw)
 
 
 def _standing(consumer: Consumer, partitions: Collection[TopicPartition], group: str) -> dict[TopicPartition, Order]:
     found: dict[TopicPartition, Order] = {}
-    for p in _committed(consumer, partitions, _COMMAND_SECONDS):
+    for p in committed(consumer, partitions, COMMAND_SECONDS):
         if p.error is not None:
             raise KafkaException(p.error)
         tp = TopicPartition(p.topic, p.partition)
@@ -237,37 +241,3 @@ def _standing(consumer: Consumer, partitions: Collection[TopicPartition], group:
         if order:
             found[tp] = order
     return found
-
-
-def _with_client(kafka: Kafka, do: Callable[[Consumer], T]) -> T:
-    """Return what `do` returns, with a client of its own; raises SourceError for what Kafka refuses."""
-    consumer, group = _client(kafka), group_of_orders(kafka.group)
-    try:
-        return do(consumer)
-    except KafkaException as e:
-        refused = e.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-        hint = _hint(group) if refused else "see what `kafka-celonis check` says of the brokers"
-        raise SourceError(f"the orders in group {group}: {e.args[0].str()}", hint=hint) from None
-    finally:
-        consumer.close()
-
-
-def _client(kafka: Kafka) -> Consumer:
-    ours = {"group.id": group_of_orders(kafka.group), "enable.auto.commit": False}
-    return make(Consumer, client_properties(kafka) | ours)
-
-
-def _committed(consumer: Consumer, partitions: Iterable[TopicPartition], seconds: float) -> list[ClientPartition]:
-    return consumer.committed([ClientPartition(*tp) for tp in partitions], timeout=seconds)
-
-
-def _commit(consumer: Consumer, wanted: Mapping[TopicPartition, tuple[int, str]]) -> None:
-    """Commit offset and metadata of each partition in one request; raises KafkaException if one was not taken."""
-    request = [ClientPartition(*tp, offset, metadata) for tp, (offset, metadata) in wanted.items()]
-    for p in consumer.commit(offsets=request, asynchronous=False):
-        if p.error is not None:
-            raise KafkaException(p.error)
-
-
-def _hint(group: str) -> str:
-    return f"grant READ on the group {group}"
