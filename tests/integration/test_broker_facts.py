@@ -189,6 +189,34 @@ def test_a_group_without_members_takes_commits_of_anybody_and_one_with_members_o
         outsider.close()
 
 
+def test_a_group_that_nobody_ever_joins_keeps_notes_that_anybody_replaces_moves_back_and_erases(
+    node: KafkaBroker,
+) -> None:
+    topic, group = node.create_topic(2), uuid.uuid4().hex
+    clients = [Consumer({"bootstrap.servers": node.bootstrap, "group.id": group, "logger": SILENT}) for _ in range(2)]
+    one, other = clients
+    asked = [TopicPartition(topic, p) for p in (0, 1)]
+    try:
+        wait_for(lambda: _answers(one, asked))
+        assert [(p.offset < 0, p.metadata or "") for p in one.committed(asked, timeout=30)] == [(True, "")] * 2
+        one.commit(offsets=[TopicPartition(topic, p, 7, f"asked {p}") for p in (0, 1)], asynchronous=False)
+        assert [(p.offset, p.metadata) for p in other.committed(asked, timeout=30)] == [(7, "asked 0"), (7, "asked 1")]
+        other.commit(offsets=[TopicPartition(topic, 0, 3, "done")], asynchronous=False)
+        one.commit(offsets=[TopicPartition(topic, 1, 0)], asynchronous=False)
+        assert [(p.offset, p.metadata or "") for p in one.committed(asked, timeout=30)] == [(3, "done"), (0, "")]
+    finally:
+        for client in clients:
+            client.close()
+
+
+def _answers(consumer: Consumer, asked: list[TopicPartition]) -> bool:
+    """Return whether the group's coordinator is there; on a new node it comes a moment later."""
+    try:
+        return bool(consumer.committed(asked, timeout=1))
+    except KafkaException:
+        return False
+
+
 def test_a_commit_of_an_earlier_generation_is_refused(node: KafkaBroker) -> None:
     topic, group = node.create_topic(), uuid.uuid4().hex
     with GroupMember(node.bootstrap, group, 10_000) as member:
