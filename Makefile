@@ -50,6 +50,11 @@ picture: $(VENV)/.ready ## Who is pushed next, and how long records wait; draws 
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.freshness --picture
 
+.PHONY: chart
+chart: $(VENV)/.ready ## What of the Helm chart is made: README, schema of the configuration, dashboard, snapshot
+	$(BIN)/python -m helm.generate
+	$(BIN)/python -m tests.chart
+
 .PHONY: clean
 clean: ## Remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
