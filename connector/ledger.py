@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from connector.core.budget import GUARD, LONG_REFUSAL, VALID, Grant, Wait, after_refusal, closed_for, is_low
+from connector.core.budget import GUARD, LONG_REFUSAL, Grant, Wait, after_refusal, closed_for, is_low, valid_for
 from connector.core.entries import Kind
 from connector.core.hours import HOUR, Now, hour_of, next_hour
 from connector.core.ledger import LEASE, Key, Ledger
@@ -198,7 +198,8 @@ class LedgerBudget:
         made = min(now.mono, anchor.sent + granted.at - anchor.at)
         at = self._clock.of(granted.at)
         last = next_hour(at) - GUARD
-        return min(made + self._clock.seconds(min(VALID, last - at)), now.mono + self._clock.seconds(last - now.utc))
+        used_by = made + min(valid_for(self._clock), self._clock.seconds(last - at))
+        return min(used_by, now.mono + self._clock.seconds(last - now.utc))
 
     def end(self, claim_id: str, *, spent: bool) -> None:
         """Take in that a claim is over: its push was `spent`, or is free for another."""

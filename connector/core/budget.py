@@ -6,13 +6,16 @@ deadline, which lies within seconds, and three seconds or more before the hour t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from connector.core.hours import HOUR
 
+if TYPE_CHECKING:
+    from connector.core.hours import TeamClock
+
 TEAM_LIMIT = 250  # executes of the whole team in a full UTC hour (data-push-api.md, "Limits")
 GUARD = 3.0  # seconds before the hour's turn in which nothing is executed: clocks differ
-VALID = 30.0  # seconds of the team's time in which a grant must be used
+_VALID, _LEAST_VALID = 30.0, 2.0  # seconds of the team's time in which a grant must be used, and true ones at least
 SPACING = 0.2  # seconds between two grants: half of the ten a second that the team has
 LONG_REFUSAL = 60.0  # seconds: a refusal for longer means the hour, a shorter one the second
 QUICKEST = TEAM_LIMIT / 10  # seconds: nobody spends an hour sooner, as the team has ten a second
@@ -52,6 +55,11 @@ def closed_for(wait: float | None, utc: float) -> float:
         return wait
     since = utc % HOUR
     return (QUICKEST if since < QUICKEST else HOUR) - since
+
+
+def valid_for(clock: TeamClock) -> float:
+    """Return the true seconds in which a grant must be used: committing intents and a few requests fit in."""
+    return max(clock.seconds(_VALID), _LEAST_VALID)
 
 
 def after_refusal(limit: float, ours: float, elapsed: float) -> float:

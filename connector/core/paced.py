@@ -14,13 +14,13 @@ from connector.core.budget import (
     GUARD,
     LONG_REFUSAL,
     SPACING,
-    VALID,
     Grant,
     Wait,
     after_refusal,
     closed_for,
     is_low,
     relaxed,
+    valid_for,
 )
 from connector.core.hours import HOUR, Now, hour_of, next_hour
 
@@ -92,7 +92,7 @@ class PacedBudget:
         if wait > 0:
             return Wait(now.mono + wait)
         ends = next_hour(now.utc) - GUARD - now.utc
-        grant = Grant(claim.id, now.mono + self._clock.seconds(min(VALID, ends)))
+        grant = Grant(claim.id, now.mono + min(valid_for(self._clock), self._clock.seconds(ends)))
         self._grants[claim.id] = grant, self._era, claim.replay
         self._spent += 1
         self._granted += 1

@@ -272,7 +272,7 @@ class KafkaLedger:
             log.info("trust ledger", topic=self._topic.name, offset=self._position, generation=self.generation)
         else:
             tell = log.warning if self._trusted or self._problem else log.info  # at the start it is no surprise
-            tell("distrust ledger, pacing pushes instead", topic=self._topic.name, reason=trouble)
+            tell("lost trust in ledger", topic=self._topic.name, reason=trouble)
 
     def close(self) -> None:
         """Let go of it, within FLUSH_SECONDS and CLOSE_SECONDS of the clients."""

@@ -140,7 +140,7 @@ class Stage:
                 "brokers": self._kafka.bootstrap,
                 "group": f"hours-{self._run}",
                 "dead_letter_topic": self._dead_letters,
-                "properties": {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300},
+                "properties": {"session.timeout.ms": 2500, "heartbeat.interval.ms": 400},
             },
             "celonis": {
                 "team_url": self._url,

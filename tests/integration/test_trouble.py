@@ -113,7 +113,7 @@ def test_a_full_disk_pauses_and_goes_on_when_it_is_enlarged(world: World) -> Non
     assert world.emulator.query("SELECT count(DISTINCT n) FROM T") == [(50_000,)]
 
 
-def test_an_hour_that_is_spent_by_others_is_noticed_once_and_consumption_waits(kafka: KafkaBroker, tmp_path: Path) -> None:
+def test_an_hour_that_others_spent_is_noticed_once_and_consumption_waits(kafka: KafkaBroker, tmp_path: Path) -> None:
     with World(kafka, tmp_path, per_hour=2) as world:
         topic = world.topic()
         with world.connector(_table(topic)) as connector:

@@ -109,8 +109,8 @@ def test_others_let_time_pass_where_the_next_in_turn_does_not(team: Team, *, sil
     assert Key("a", "x") in b.budget.known.grants
 
 
-def test_at_speed_sixty_all_of_it_is_sixty_times_as_fast() -> None:
+def test_at_speed_sixty_all_is_sixty_times_as_fast_but_a_grant_is_valid_for_two_seconds() -> None:
     team = Team(speed=60.0)
     a = team.join("a")
     grant = granted(team.wants(a, "x", 2 * SLOT))
-    assert grant.deadline == pytest.approx(a.now + 0.5, abs=0.05)
+    assert grant.deadline == pytest.approx(a.now + 2.0, abs=0.05)

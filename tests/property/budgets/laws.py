@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from connector.core.budget import GUARD, VALID
+from connector.core.budget import GUARD, valid_for
 from connector.core.entries import Kind
 from connector.core.hours import HOUR, hour_of, next_hour
 from connector.core.ledger import LEASE, Ledger
@@ -62,7 +62,7 @@ def nothing_arrives_in_the_next_hour(world: World) -> Iterator[str]:
 
 
 def no_grant_is_valid_for_longer_than_seconds(world: World) -> Iterator[str]:
-    most = world.time.clock.seconds(VALID) + _ROUNDING
+    most = valid_for(world.time.clock) + _ROUNDING
     for replica in world.replicas:
         yield from (f"{until - seen:.2f} s" for seen, until in replica.deadlines if until - seen > most)
 
