@@ -162,7 +162,9 @@ def _over_ledger(
         guest=guest,
     )
     alone = PacedBudget(rate, clock, replay_share=1.0 if guest else replay_share, low_water=budget.low_water)
-    return LedgerBudget(ledger, me, clock, alone, low_water=budget.low_water)
+    made = LedgerBudget(ledger, me, clock, alone, low_water=budget.low_water)
+    parts.callback(made.leave)
+    return made
 
 
 def make_replay_budget(settings: Settings, group: str, share: float, clock: TeamClock, parts: ExitStack) -> Budget:

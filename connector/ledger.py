@@ -59,7 +59,7 @@ class LedgerBudget:
         self._holding: dict[str, Grant] = {}
         self._ending: dict[str, tuple[bool, float]] = {}  # id → spent, and when that was sent; until it is read back
         self._alone_ids: set[str] = set()
-        self._sent, self._sent_hour, self._sent_share = -math.inf, 0, 0.0
+        self._sent, self._sent_hour, self._sent_part = -math.inf, 0, (0.0, 0.0)
         self._apart_since: float | None = None
         self._now = Now(-math.inf, 0.0)
         self._share, self._share_since = 0.0, -math.inf
@@ -135,7 +135,7 @@ class LedgerBudget:
         since = now.mono - self._sent
         if since < self._clock.seconds(_NUDGE):
             return False
-        told = self._sent_hour == hour_of(self._team(now)) and self._sent_share == self._me.share
+        told = self._sent_hour == hour_of(self._team(now)) and self._sent_part == (self._me.rate, self._me.share)
         if since >= self._clock.seconds(ALIVE) or not told:
             return True
         late = self._team(now) - self._known.opens_at()
@@ -146,7 +146,15 @@ class LedgerBudget:
 
     def _send(self, kind: Kind, **more: object) -> None:
         self._ledger.append(replace(self._me, kind=kind, holding=tuple(sorted(self._holding)), **more))  # type: ignore[arg-type]
-        self._sent, self._sent_hour, self._sent_share = self._now.mono, hour_of(self._team(self._now)), self._me.share
+        self._sent, self._sent_hour = self._now.mono, hour_of(self._team(self._now))
+        self._sent_part = self._me.rate, self._me.share
+
+    def leave(self) -> None:
+        """Say goodbye: no claim of ours stands in anybody's way, and our part is our heir's at once."""
+        for claim_id in list(self._claimed):
+            self.end(claim_id, spent=False)
+        self._me = replace(self._me, share=0.0)
+        self._send(Kind.ALIVE)
 
     # --- grants -----------------------------------------------------------------------------------------------
 

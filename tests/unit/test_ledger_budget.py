@@ -233,3 +233,18 @@ def test_entries_that_come_with_a_new_generation_belong_to_it() -> None:
     team.run(0.1)
     assert replica.ledger.generation == 2
     assert replica.budget.known.earned == pytest.approx(before, abs=0.1)
+
+
+def test_who_leaves_takes_no_turn_and_leaves_its_part_to_its_heir() -> None:
+    team = Team()
+    old, heir = team.join("old"), team.join("heir", share=0.0)
+    team.run(1)
+    old.ask("unfinished")
+    team.run(1)
+    team.replicas.remove(old)
+    old.budget.leave()
+    heir.share = 1.0
+    team.run(1)
+    assert not heir.budget.known.claims
+    assert heir.budget.known.rate == pytest.approx(240)
+    assert team.wants(heir, "next", 2 * SLOT) is not None
