@@ -24,12 +24,26 @@ _HEAD = """# celonis-connector
 kubectl create secret generic kafka-celonis \\
   --from-literal=KAFKA_BROKERS=broker-1:9092 --from-literal=CELONIS_URL=https://my-team.eu-1.celonis.cloud \\
   --from-literal=CELONIS_POOL_ID=00000000-0000-0000-0000-000000000000 --from-literal=CELONIS_APP_KEY=…
-helm install my helm/celonis-connector --values my-values.yaml
-helm test my --logs
+helm install kafka-celonis helm/celonis-connector --values my-values.yaml
+helm test kafka-celonis --logs
+kubectl exec deployment/kafka-celonis -- kafka-celonis status
 ```
 
-`my-values.yaml` says at least `image.repository` and `config.tables`; `ci/` has an example of every feature. It needs
-Kubernetes {kubernetes}.
+`my-values.yaml` says at least where the image is and what goes where; [ci](ci) has an example of every feature:
+
+```yaml
+image: {{repository: registry.example.com/kafka-celonis-connector}}
+config:
+  tables:
+    - {{topics: [orders], target: ORDERS, format: json, keys: [order_id]}}
+```
+
+A file of the connector can be given as it is: `--set-file config=connector.yaml`. To try it without a team, add
+`--set emulator.enabled=true`; any `CELONIS_APP_KEY` will do. Pods do not see a changed Secret by themselves:
+`kubectl rollout restart deployment/kafka-celonis`.
+
+It needs Kubernetes {kubernetes} or newer and Helm 3.6 or newer. The image's entry point has to be `kafka-celonis`.
+What each alert means is in the runbook of the connector's README (`prometheusRule.runbookUrl`).
 
 ## Values
 
@@ -94,7 +108,9 @@ def _at(node: Any, path: str) -> Any:  # noqa: ANN401 - whatever YAML holds
 
 def readme(text: str, schema: Mapping[str, Any], chart: Mapping[str, Any]) -> str:
     """Return the README of the chart."""
-    head = _HEAD.format(description=chart["description"], kubernetes=chart["kubeVersion"].removesuffix("-0"))
+    head = _HEAD.format(
+        description=chart["description"], kubernetes=chart["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+    )
     return head + "".join(f"| `{v.path}` | {_shown(v.default)} | {v.text} |\n" for v in values(text, schema))
 
 

@@ -71,15 +71,15 @@ def _chart() -> helm_python.Chart:
     return helm_python.Chart.load(CHART)
 
 
-def texts(values: Mapping[str, Any]) -> Mapping[str, str]:
+def texts(values: Mapping[str, Any], release: str = RELEASE) -> Mapping[str, str]:
     """Return what each template makes of `values`; raises Refused."""
-    return _texts(json.dumps(values))
+    return _texts(json.dumps(values), release)
 
 
 @functools.cache
-def _texts(values: str) -> Mapping[str, str]:
+def _texts(values: str, release: str) -> Mapping[str, str]:
     try:
-        found = _chart().render(json.loads(values), name=RELEASE, namespace=NAMESPACE)
+        found = _chart().render(json.loads(values), name=release, namespace=NAMESPACE)
     except helm_python.HelmError as e:
         raise Refused(str(e)) from None
     return {name.partition("templates/")[2]: text for name, text in sorted(found.items()) if text.strip()}
@@ -91,14 +91,14 @@ def lint(values: Mapping[str, Any]) -> list[str]:
     return [*report["errors"], *(m["error"] for m in report["messages"] if m["severity"] > _RECOMMENDED)]
 
 
-def manifests(values: Mapping[str, Any]) -> list[Manifest]:
+def manifests(values: Mapping[str, Any], release: str = RELEASE) -> list[Manifest]:
     """Return the resources that `values` make; raises Refused."""
-    return deepcopy(_manifests(json.dumps(values)))
+    return deepcopy(_manifests(json.dumps(values), release))
 
 
 @functools.cache
-def _manifests(values: str) -> list[Manifest]:
-    made = (text for name, text in _texts(values).items() if name != "NOTES.txt")
+def _manifests(values: str, release: str) -> list[Manifest]:
+    made = (text for name, text in _texts(values, release).items() if name != "NOTES.txt")
     documents = [document for text in made for document in yaml.safe_load_all(text)]
     assert all(isinstance(d, dict) for d in documents)
     return documents

@@ -1,6 +1,6 @@
-"""Owns where promtool comes from: the path, or Debian's package `prometheus`, of which it is taken without installing.
+"""Owns where Prometheus' programs come from: the path, or Debian's package, of which they are taken without installing.
 
-Never installs anything. Invariant: where it cannot be had, MissingTool says why.
+Never installs anything. Invariant: where they cannot be had, MissingTool says why.
 """
 
 from __future__ import annotations
@@ -15,19 +15,33 @@ _SECONDS = 120
 
 
 class MissingTool(Exception):  # noqa: N818 - a state of the machine
-    """There is no promtool; the text says why."""
+    """The programs are not there; the text says why."""
+
+
+def promtool() -> Path:
+    """Return the path of promtool; raises MissingTool."""
+    return _program("promtool")
+
+
+def prometheus() -> Path:
+    """Return the path of the server; raises MissingTool."""
+    return _program("prometheus")
 
 
 @functools.cache
-def promtool() -> Path:
-    """Return the path of promtool, fetched once; raises MissingTool."""
-    if found := shutil.which("promtool"):
+def _program(name: str) -> Path:
+    if found := shutil.which(name):
         return Path(found)
-    tool = CACHE / "usr" / "bin" / "promtool"
-    if tool.exists():
-        return tool
+    program = CACHE / "usr" / "bin" / name
+    if not program.exists():
+        _fetch()
+    return program
+
+
+def _fetch() -> None:
+    """Take the programs out of the package, once."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise MissingTool("promtool is not on the path: install Prometheus")
+        raise MissingTool("promtool and prometheus are not on the path: install Prometheus")
     CACHE.mkdir(exist_ok=True)
     done = subprocess.run(
         ["apt-get", "download", "prometheus"], cwd=CACHE, capture_output=True, text=True, timeout=_SECONDS, check=False
@@ -37,10 +51,9 @@ def promtool() -> Path:
         raise MissingTool(f"promtool is not on the path, and its package cannot be had: {done.stderr.strip()[-200:]}")
     subprocess.run(["dpkg-deb", "--extract", packages[-1], CACHE], check=True, timeout=_SECONDS)
     packages[-1].unlink()
-    return tool
 
 
-def run(*arguments: str | Path) -> tuple[int, str]:
-    """Return promtool's exit code and all it says."""
-    done = subprocess.run([promtool(), *arguments], capture_output=True, text=True, timeout=_SECONDS, check=False)
-    return done.returncode, done.stdout + done.stderr
+def run(*arguments: str | Path, given: bytes = b"") -> tuple[int, str]:
+    """Return promtool's exit code and all it says, `given` on its standard input."""
+    done = subprocess.run([promtool(), *arguments], input=given, capture_output=True, timeout=_SECONDS, check=False)
+    return done.returncode, (done.stdout + done.stderr).decode()

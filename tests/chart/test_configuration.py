@@ -149,7 +149,8 @@ REFUSED = {
         {"prometheusRule": {"enabled": True, "without": ["Nothing"]}},
         "there is no alert Nothing; there are KafkaCelonis",
     ),
-    "a node port's port": (at("networkPolicy.egressPorts", [70000]), "maximum: got 70,000, want 65,535"),
+    "a label that is the chart's": (at("commonLabels", {"helm.sh/chart": "x"}), "invalid propertyName 'helm.sh/chart'"),
+    "a port that is none": (at("networkPolicy.egressPorts", [70000]), "maximum: got 70,000, want 65,535"),
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import httpx
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from connector.cli import main
@@ -16,7 +18,7 @@ from connector.emulator.command import APP_KEY, emulator
 from connector.emulator.settings import DEFAULT_POOL
 from connector.observe.health import Health
 from connector.observe.server import ObserveServer
-from connector.replay_command import request_of
+from connector.replay_command import job_manifest, request_of
 from helm.generate import CHART
 from tests.chart.chart import (
     EXAMPLES,
@@ -88,6 +90,15 @@ def test_a_replay_is_a_job_of_its_own_for_each_thing_to_do() -> None:
     assert again["metadata"]["name"] == job(values)["metadata"]["name"] != other["metadata"]["name"]
     changed = job(merged(values, at("config.kafka.group", "other")))
     assert changed["metadata"]["name"] != again["metadata"]["name"]
+
+
+def test_the_job_that_replay_prints_finds_configuration_and_secret_of_a_release_named_kafka_celonis() -> None:
+    options = main.commands["replay"].make_context("replay", ["ORDERS"]).params
+    printed = yaml.safe_load(job_manifest(request_of(options), "image", Path("connector.yaml")))["spec"]["template"]
+    (volume,) = (v for v in printed["spec"]["volumes"] if "configMap" in v)
+    made = {(m["kind"], m["metadata"]["name"]) for m in manifests({}, "kafka-celonis")}
+    assert ("ConfigMap", volume["configMap"]["name"]) in made
+    assert printed["spec"]["containers"][0]["envFrom"] == container({})["envFrom"]
 
 
 def test_the_emulator_takes_its_options_and_serves_the_pool_and_the_key_of_the_connector() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from helm.generate import CHART, made
 from helm.generate.readme import values
-from tests.chart.chart import Refused, Values, at, example, merged, texts
+from tests.chart.chart import Refused, Values, at, example, merged, settings, texts
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
@@ -146,6 +146,12 @@ def test_a_value_without_a_comment_stops_the_making_of_the_readme() -> None:
 def test_the_schema_is_closed(section: str) -> None:
     with pytest.raises(Refused, match="additional properties 'unheardOf' not allowed"):
         texts(at(f"{section}.unheardOf".strip("."), 1))
+
+
+def test_the_values_that_the_readme_of_the_chart_shows_are_taken() -> None:
+    shown = (CHART / "README.md").read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    for more in ({}, EMULATOR):
+        assert settings(merged(yaml.safe_load(shown), more)).tables[0].target == "ORDERS"
 
 
 @pytest.mark.parametrize("name", made())

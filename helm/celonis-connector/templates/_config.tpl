@@ -37,15 +37,18 @@
 {{- toJson $config -}}
 {{- end -}}
 
-{{/* Fails where a secret stands by value: {node, path}. The connector knows all of them and refuses too, but then it is too late: the ConfigMap is written. */}}
+{{/* Fails where a secret stands by value: {node, path}. The connector refuses too, but then it is too late: the ConfigMap is written. */}}
 {{- define "celonis-connector.noSecrets" -}}
 {{- $path := .path -}}
 {{- range $name, $value := .node -}}
   {{- $here := printf "%s.%s" $path $name -}}
   {{- if kindIs "map" $value -}}
     {{- include "celonis-connector.noSecrets" (dict "node" $value "path" $here) -}}
-  {{- else if and (kindIs "string" $value) (regexMatch "password|secret|token$|^bearer|app_key|jaas|key\\.pem$|oauthbearer\\.config" $name) (not (contains "${" $value)) -}}
+  {{- else if kindIs "string" $value -}}
+  {{- /* Not in one condition: before Go 1.18, and so before Helm 3.9, `and` looked at all of its parts. */}}
+  {{- if and (regexMatch "password|secret|token$|^bearer|app_key|jaas|key\\.pem$|oauthbearer\\.config" $name) (not (contains "${" $value)) -}}
     {{- fail (printf "%s: a secret must not stand in values: put it into existingSecret and write ${NAME}" $here) -}}
+  {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}

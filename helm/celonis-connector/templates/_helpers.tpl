@@ -7,7 +7,7 @@
 {{/* 40 characters, so that what is put behind it (-replay-12345678, the hash of a revision) still fits into a label. */}}
 {{- define "celonis-connector.fullname" -}}
 {{- $name := include "celonis-connector.name" . -}}
-{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- $full := or (contains $name .Release.Name) (contains "celonis" .Release.Name) | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
 {{- default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
