@@ -3,9 +3,11 @@
 Never moves anything. The laws:
 
 1. When Kafka takes an offset, every message below it is in its table or on the dead-letter topic: an appended record
-   exactly once, an upserted key at this record or a later one, a reject at least once. Committed offsets never go back.
+   exactly once, an upserted key at this record or a later one, a reject at least once. Committed offsets never go back
+   but by an order that stands, and no further than it says.
 2. An intent is replaced only once its job is final or unknown; a job that is DONE only by its end.
 3. An appended record is never there twice, and nothing is in a table or on the topic that is not in the log.
+   While a partition is held, no job stores a record of it.
 4. A process never sends more executes than its budget has granted.
 5. In the end, when faults have ceased, everything is committed; tables equal the log: append tables hold every record
    exactly once, keyed tables the last record of every key, and the dead letters every reject at least once.
@@ -24,12 +26,14 @@ from typing import TYPE_CHECKING
 from connector.core.intents import Committed, parse
 from connector.core.jobs import Status
 from connector.core.offsets import OffsetRange, TopicPartition
+from connector.core.orders import OrderKind, OrderState
 from tests.property.simulation.platform import Broken
 from tests.property.simulation.tables import REJECT, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from connector.core.orders import Order
     from tests.property.simulation.platform import Platform, Row
 
 NOTHING = Committed(0)
@@ -42,6 +46,7 @@ class Judge:
         self._platform, self._table_of, self._keyed = platform, table_of, keyed
         self.logs: Mapping[TopicPartition, list[bytes | None]] = {}
         self.dead_letters: Counter[OffsetRange] = Counter()
+        self.orders: Mapping[TopicPartition, Order] = {}
         self.excused: set[TopicPartition] = set()  # a person deleted a job of theirs
 
     # --- at every commit --------------------------------------------------------------------------------------
@@ -50,12 +55,18 @@ class Judge:
         """Judge offsets that Kafka is about to take."""
         for tp, new in after.items():
             old = before.get(tp, NOTHING)
-            if new.offset < old.offset:
+            if new.offset < self._lowest(tp, old):
                 raise Broken(f"the commit of {tp} goes back from {old.offset} to {new.offset}")
             if new.metadata != old.metadata:
                 self._replaced(tp, old, new)
             for offset in range(old.offset, new.offset):
                 self._is_stored(tp, offset)
+
+    def _lowest(self, tp: TopicPartition, old: Committed) -> int:
+        """Return how far back the next commit may go."""
+        order = self.orders.get(tp)
+        ordered = order is not None and order.open and order.kind is not OrderKind.HOLD
+        return min(order.offset, old.offset) if order and ordered else old.offset
 
     def _replaced(self, tp: TopicPartition, old: Committed, new: Committed) -> None:
         intent = parse(old.metadata)
@@ -93,6 +104,8 @@ class Judge:
         job = self._platform.jobs[job_id]
         for row in (row for rows in job.chunks for row in rows):
             tp = TopicPartition(row.topic, row.partition)
+            if (order := self.orders.get(tp)) and order.state is OrderState.HELD:
+                raise Broken(f"{job_id} has stored {row} while {tp} is held")
             if not job.keyed and self._platform.appended[job.table][row] > 1:
                 raise Broken(f"{job_id} has stored {row} a second time")
             if row.offset >= len(self.logs[tp]) or row_of(tp, row.offset, self.logs[tp][row.offset]) != row:

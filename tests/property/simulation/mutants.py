@@ -5,9 +5,10 @@ Never changes a module. Invariant: the simulation must fail for every one of the
 
 from __future__ import annotations
 
+from tests.property.simulation import mutants_of_orders as order
 from tests.property.simulation import mutants_of_ownership as own
 from tests.property.simulation import mutants_of_pushing as push
-from tests.property.simulation.rebuilt import with_pushes, with_recovery
+from tests.property.simulation.rebuilt import with_orders, with_pushes, with_recovery
 from tests.property.simulation.replica import Parts
 
 MUTANTS: dict[str, Parts] = {
@@ -36,4 +37,9 @@ MUTANTS: dict[str, Parts] = {
     "keeps buffers": Parts(pipeline=own.KeepsBuffers),
     "trusts silence": Parts(source=own.SourceThatTrustsSilence),
     "executes without a grant": with_pushes(push.ExecutesWithoutGrant),
+    "acts while pushing": with_orders(order.ActsWhilePushing),
+    "acts under intents": with_orders(order.ActsUnderIntents),
+    "keeps records": with_orders(order.KeepsRecords),
+    "flows unread": with_orders(order.FlowsUnread),
+    "flows under orders": with_orders(order.FlowsUnderOrders),
 }

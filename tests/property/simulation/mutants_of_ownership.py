@@ -87,6 +87,7 @@ class KeepsBuffers(Pipeline):
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         self.recovery.drop(partitions)
+        self.orders.drop(partitions)
         for sink in self.sinks.values():
             if sink.push:
                 sink.push.lost.update(partitions)

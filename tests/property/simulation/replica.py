@@ -20,6 +20,7 @@ from connector.pipeline import Pipeline
 from connector.sink import TableSink
 from tests.property.simulation.client import Lane, SimClient, Task
 from tests.property.simulation.consumer import SimConsumer, SimSource
+from tests.property.simulation.orders import SimOrders
 from tests.property.simulation.platform import Broken
 from tests.property.simulation.tables import SimBuffer, SimDeadLetters, SimDecoder, SimObserver, SimSpool
 
@@ -79,6 +80,7 @@ class Process:
             clock=self.client.clock,
         )
         self.budget = CountedBudget(nature.slot)
+        self.orders = SimOrders(world.person)
         self._sinks: dict[str, TableSink] = {}
         self.pipeline = parts.pipeline(
             source=self.source,
@@ -87,6 +89,7 @@ class Process:
             spool=self.spool,
             pusher=self.pusher,
             dead_letters=self.dead_letters,
+            orders=self.orders,
             observer=SimObserver(),
             budget=self.budget,
             executing=nature.executing,
@@ -100,6 +103,8 @@ class Process:
         return any(sink.halted for sink in self._sinks.values())
 
     def step(self, now: float) -> None:
+        if not self.consumer.away:
+            self.orders.look()
         self.pipeline.step(Now(now, now))
 
     def tasks(self) -> list[tuple[Lane, Task]]:

@@ -20,6 +20,7 @@ from tests.property.simulation.client import Died, Fault
 from tests.property.simulation.consumer import Request, sendable
 from tests.property.simulation.laws import Judge
 from tests.property.simulation.nature import Nature
+from tests.property.simulation.orders import Person
 from tests.property.simulation.platform import IN_FLIGHT, Broken, Platform, Refusal
 from tests.property.simulation.replica import Parts, Process
 
@@ -66,7 +67,9 @@ class Stage:
         self.judge = Judge(self.platform, self.table_of, self.keyed & set(self.table_of.values()))
         partitions = [TopicPartition(topic, n) for topic in ("a", "b") for n in range(nature.partitions)]
         self.broker = Broker(partitions, self.dice, self, eager=nature.eager)
-        self.judge.logs = self.broker.logs
+        keyed = {tp for tp in partitions if self.table_of[tp.topic] in self.keyed}
+        self.person = Person(Random(f"orders {seed}"), partitions, keyed)
+        self.judge.logs, self.judge.orders = self.broker.logs, self.person.standing
         self.wire: list[Request] = []
         self.late: list[tuple[str, Callable[[], object]]] = []
         self.replicas = [Replica() for _ in range(nature.replicas)]
@@ -91,6 +94,7 @@ class Stage:
             self._leave: nature.leave,
             self._meddle: nature.deletes,
             self._next_hour: 0.01,
+            self._order: self.person.weight,
         }
 
     # --- events -----------------------------------------------------------------------------------------------
@@ -191,7 +195,7 @@ class Stage:
         self.tells(f"start {self._name(replica)}")
 
     def _smoothen(self, process: Process) -> None:
-        process.consumer.smooth = process.dead_letters.smooth = True
+        process.consumer.smooth = process.dead_letters.smooth = process.orders.smooth = True
 
     def _die(self, replica: Replica) -> None:
         """The process is gone; its requests stay on their way, and its member in the group."""
@@ -268,6 +272,9 @@ class Stage:
             self.tells(f"a person deletes {job.id}")
             self.platform.delete(job.id)
             self.judge.excused.update(self.broker.partitions)
+
+    def _order(self) -> None:
+        self.tells(self.person.act(self.broker.offsets))
 
     # --- what the parts ask -----------------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class World(Stage):
         raise Broken(f"nothing ends: {self._state()}")
 
     def _round(self) -> None:
+        self.person.end_holds()
         for replica in self.replicas:
             if replica.process is None:
                 self._start(replica)
@@ -101,7 +102,13 @@ class World(Stage):
         reached = all(
             self.broker.offsets.get(tp, Committed(0)) == end for tp, end in ends.items() if not self._excused(tp)
         )
-        return reached and not self.platform.in_flight() and not self.broker.rebalancing and not self._busy()
+        return (
+            reached
+            and not self.person.waits
+            and not self.platform.in_flight()
+            and not self.broker.rebalancing
+            and not self._busy()
+        )
 
     def _busy(self) -> bool:
         return any(lane.tasks for r in self.replicas if r.process for lane in r.process.lanes)
@@ -115,4 +122,5 @@ class World(Stage):
         jobs = {job.id: str(job.status) for job in self.platform.jobs.values()}
         held = [r.process.pipeline.recovery.held for r in self.replicas if r.process]
         ends = {str(tp): len(log) for tp, log in self.broker.logs.items()}
-        return f"committed {self.broker.offsets}, ends {ends}, jobs {jobs}, held {held}"
+        orders = {str(tp): order for tp, order in self.person.standing.items()}
+        return f"committed {self.broker.offsets}, ends {ends}, jobs {jobs}, held {held}, orders {orders}"
