@@ -15,14 +15,14 @@ def main() -> int:
     """Run, print, and return the exit code."""
     options = argparse.ArgumentParser(prog="python -m tests.hours")
     options.add_argument("--hours", type=int, default=6, help="full hours, each takes a minute")
-    options.add_argument("--foreign", action="store_true", help="another client of the team eats 100 pushes an hour")
+    options.add_argument("--foreign", type=int, metavar="N", help="from hour N on others eat 100 pushes an hour")
     options.add_argument("--folder", type=Path, help="keeps data and logs there")
     given = options.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="hours-"))
     broker_folder = folder / "kafka"
     broker_folder.mkdir(parents=True, exist_ok=True)
     with KafkaBroker(broker_folder) as kafka:
-        report = run(kafka, folder / "run", hours=given.hours, foreign=given.foreign, say=print)
+        report = run(kafka, folder / "run", hours=given.hours, foreign_from=given.foreign, say=print)
     print(report.text())
     return 1 if report.problems else 0
 

@@ -35,10 +35,12 @@ class Report(NamedTuple):
         return "\n".join([*self.lines, *(self.problems or ("all hours are as they must be",))])
 
 
-def run(kafka: KafkaBroker, folder: Path, *, hours: int, foreign: bool, say: Callable[[str], object] = str) -> Report:
+def run(
+    kafka: KafkaBroker, folder: Path, *, hours: int, foreign_from: int | None, say: Callable[[str], object] = str
+) -> Report:
     """Let three replicas work for `hours` full hours; one is killed and another one comes in each.
 
-    With `foreign` another client eats its part from the first full hour on, which is there for learning that.
+    From the hour `foreign_from` on (the first one is 1) another client eats its part; that hour is there to learn it.
     """
     with Stage(kafka, folder, connectors=4) as stage:
         for connector in stage.connectors[:3]:
@@ -47,12 +49,12 @@ def run(kafka: KafkaBroker, folder: Path, *, hours: int, foreign: bool, say: Cal
         first = hour_of(stage.now()) + 1
         for hour in range(first, first + hours):
             stage.wait_until(hour * HOUR)
-            if foreign:
+            if foreign_from == hour - first + 1:
                 stage.let_others_push(FOREIGN)
             say(f"hour {hour - first + 1}: {stage.executes().get(hour - 1)} in the hour before")
             _kill_and_add(stage, hour, hour - first)
         stage.wait_until((first + hours) * HOUR + 30)
-        return _judge(stage.executes(), first, hours, foreign=foreign)
+        return _judge(stage.executes(), first, hours, foreign_from or hours + 1)
 
 
 def _kill_and_add(stage: Stage, hour: int, number: int) -> None:
@@ -64,17 +66,17 @@ def _kill_and_add(stage: Stage, hour: int, number: int) -> None:
     rested.start()
 
 
-def _judge(executes: dict[int, dict[str, int]], first: int, hours: int, *, foreign: bool) -> Report:
+def _judge(executes: dict[int, dict[str, int]], first: int, hours: int, foreign_from: int) -> Report:
     lines, problems = [], []
     for number, hour in enumerate(range(first, first + hours), 1):
         found = executes.get(hour, {})
         accepted, refused = found.get("accepted", 0), found.get("refused", 0)
         lines.append(f"hour {number}: {accepted} executes, {refused} refused")
-        if accepted + refused > TEAM_LIMIT + refused * foreign:
-            problems.append(f"hour {number}: more than {TEAM_LIMIT} executes")
-        if refused and not (foreign and number == 1):
+        if refused and number != foreign_from:
             problems.append(f"hour {number}: {refused} executes were refused")
-        usable = TEAM_LIMIT - _MARGIN if foreign else OURS
+        if accepted > TEAM_LIMIT:
+            problems.append(f"hour {number}: more than {TEAM_LIMIT} executes")
+        usable = TEAM_LIMIT - _MARGIN if number >= foreign_from else OURS
         if accepted < usable * ENOUGH:
             problems.append(f"hour {number}: {accepted} executes are less than {ENOUGH:.0%} of {usable}")
     return Report(tuple(lines), tuple(problems))

@@ -17,9 +17,8 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("foreign", [False, True], ids=["alone", "with another client of the team"])
-def test_replicas_that_die_and_come_spend_every_hour_and_never_too_much(
-    kafka: KafkaBroker, tmp_path: Path, *, foreign: bool
+def test_replicas_that_die_and_come_spend_every_hour_alone_or_with_others_and_never_too_much(
+    kafka: KafkaBroker, tmp_path: Path
 ) -> None:
-    report = run(kafka, tmp_path / "run", hours=1 + foreign, foreign=foreign)
+    report = run(kafka, tmp_path / "run", hours=2, foreign_from=2)
     assert not report.problems, report.text()
