@@ -136,10 +136,10 @@ class Pipeline:
     # --- 2, 3 consume, decode, buffer -------------------------------------------------------------------------
 
     def _wait(self, now: Now) -> float:
-        soonest = min((sink.wait(now.mono) for sink in self.sinks.values()), default=POLL_SECONDS)
-        if self.pushes.waiting:
-            soonest = min(soonest, max(0.0, self._budget.next_at(now) - now.mono))
-        return min(POLL_SECONDS, max(soonest, 0.01 if self.pushes.waiting else 0.0))
+        waits = [sink.wait(now.mono) for sink in self.sinks.values()]
+        if any(wait <= 0 for wait in waits):  # due, and not sealed yet: it waits for its turn
+            waits = [*(wait for wait in waits if wait > 0), self.pushes.turn_in(now)]
+        return min(POLL_SECONDS, self.pushes.patience(now), *waits)
 
     def _consume(self, now: Now) -> Iterator[MessageBatch]:
         """Yield what the source has, each batch in hand until it is taken in: an error on the way holds its offsets."""

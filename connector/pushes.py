@@ -7,6 +7,7 @@ that carries them; a job whose intents may stand is never dropped unless it sure
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 _NOTHING = Committed(-1)
 THROTTLED_SECONDS = 5.0  # when the platform gave no hint; a spent hour is the budget's business
+_INTENT_SECONDS, _GRANT_SECONDS = 0.01, 0.05  # a wait cut short makes small batches, which cost more
 _FIRST = 1e15  # the bid of a job that was found: partitions wait for it
 
 
@@ -212,19 +214,32 @@ class Pushes:
 
         What is sealed earlier would wait for its turn without the records that come meanwhile.
         """
-        pushes = [s.push for s in self._sinks.values() if s.push]
-        ahead = sum(p.stage in (Stage.PREPARING, Stage.PREPARED) for p in pushes)
-        busy = sorted(p.applied_at for p in pushes if p.executing)
-        free_at = busy[0] + self.times.executing if len(busy) >= self._executing else now.mono
-        early = self.times.preparing - (max(self._budget.next_at(now), free_at) - now.mono)
-        turns = 1 + int(early / self._budget.slot(now)) if early >= 0 else 0
-        return max(0, min(self._workers, max(turns, self._executing if turns else 0)) - ahead)
+        early = self._early(now)
+        if early < 0:
+            return 0
+        turns = max(1 + int(early / self._budget.slot(now)), self._executing)
+        ahead = sum(s.push.stage in (Stage.PREPARING, Stage.PREPARED) for s in self._sinks.values() if s.push)
+        return max(0, min(self._workers, turns) - ahead)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether something waits for a grant or for its intents, so that the loop must not dawdle."""
-        stages = (Stage.PREPARED, Stage.DECIDING, Stage.DECIDED)
-        return any(s.push and s.push.stage in stages for s in self._sinks.values())
+    def turn_in(self, now: Now) -> float:
+        """Return the seconds until a load may be sealed; infinity while enough are on their way: a receipt tells."""
+        early = self._early(now)
+        return -early if early < 0 else 0.0 if self.room(now) else math.inf
+
+    def _early(self, now: Now) -> float:
+        """Return by how many seconds the next turn is nearer than preparing takes; below 0: it is further away."""
+        busy = sorted(s.push.applied_at for s in self._sinks.values() if s.push and s.push.executing)
+        free_at = busy[0] + self.times.executing if len(busy) >= self._executing else now.mono
+        return self.times.preparing - (max(self._budget.next_at(now), free_at) - now.mono)
+
+    def patience(self, now: Now) -> float:
+        """Return how long the loop may wait for messages: not long while intents or a grant may come any moment."""
+        pushes = [s.push for s in self._sinks.values() if s.push]
+        if any(p.stage in (Stage.DECIDING, Stage.DECIDED) for p in pushes):
+            return _INTENT_SECONDS
+        if any(p.stage is Stage.PREPARED for p in pushes) and sum(p.executing for p in pushes) < self._executing:
+            return max(_GRANT_SECONDS, self._budget.next_at(now) - now.mono)
+        return math.inf
 
     def move(self, now: Now) -> None:
         """Move everything on that may move: jobs that were found first, then loads, the highest bid first."""

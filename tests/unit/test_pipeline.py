@@ -115,6 +115,19 @@ def test_a_load_is_sealed_no_earlier_than_its_preparation_takes(make: Make) -> N
     assert [load.rows for load in bench.pusher.to_prepare] == [2], "what came meanwhile goes along"
 
 
+def test_a_table_that_is_due_and_has_no_turn_does_not_make_the_loop_spin(make: Make) -> None:
+    bench = make({A0: [b"1"], B0: []})
+    bench.step()
+    bench.budget.opens_in = 30.0
+    bench.step(61)
+    bench.step()
+    assert not bench.pusher.to_prepare
+    assert bench.source.timeouts[-1] == 0.1
+    bench.budget.opens_in = 1.55
+    bench.step()
+    assert bench.source.timeouts[-1] == pytest.approx(0.05)
+
+
 def test_the_table_whose_rows_wait_the_most_is_sealed_first_when_there_is_one_turn(make: Make) -> None:
     bench = make({A0: [b"1"], B0: [b"1"] * 9})
     bench.budget.seconds = 15.0
