@@ -18,6 +18,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from connector.core.bounds import Range
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
+from connector.kafka.alone import others, taken
 from connector.kafka.asking import PROBE_SECONDS, ask
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def forget(kafka: Kafka, group: str) -> None:
 
     The plan goes first: what is left where this ends in between is progress without a plan, which `begin` clears.
     """
+    if members := others(kafka.model_copy(update={"group": group})):
+        raise taken(group, members)
     _delete(kafka, plan_group(group))
     _delete(kafka, group)
 
@@ -96,8 +99,7 @@ def _delete(kafka: Kafka, group: str) -> None:
 
 def _refused(group: str, error: KafkaError) -> SourceError:
     if error.code() == KafkaError.NON_EMPTY_GROUP:
-        hint = "wait for its end, or stop it; one that was killed is gone within a minute"
-        return SourceError(f"another process runs this replay: group {group} has members", hint=hint)
+        return taken(group, [])
     return SourceError(f"group {group}: {error.str()}", hint=f"grant READ, DESCRIBE and DELETE on group {group}")
 
 
