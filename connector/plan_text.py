@@ -10,7 +10,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from connector.core.advice import seconds, size
-from connector.core.capacity import HOUR, Bound
+from connector.core.capacity import Bound
+from connector.core.hours import HOUR
 from connector.planning import PARQUET_RATIO
 from connector.text import aligned, wrapped
 

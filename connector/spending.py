@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from connector.core.hours import TeamClock, hour_of, next_hour
+from connector.core.hours import HOUR, TeamClock, hour_of, next_hour
 from connector.core.ledger import Ledger
 from connector.errors import SourceError
 from connector.inspection import read_status
@@ -58,7 +58,7 @@ def _of_ledger(settings: Settings) -> Iterator[str]:
     known, now = _read(settings, clock), clock.of(time.time())
     if hour_of(known.now) != hour_of(now):
         known = Ledger(clock)  # nobody has written in this hour
-    began = datetime.fromtimestamp(next_hour(now) - 3600, UTC)
+    began = datetime.fromtimestamp(next_hour(now) - HOUR, UTC)
     yield f"mode: ledger, topic {topic}; the hour of {began:%Y-%m-%d %H:%M} UTC"
     yield f"spent {known.spent} ({known.replays} by replays), left {known.left(now)}"
     yield _next_slot(known, now)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from connector.core.capacity import HOUR, Bound
+from connector.core.capacity import Bound
+from connector.core.hours import HOUR
 from connector.core.schedule import Verdict, feasibility
 
 if TYPE_CHECKING:

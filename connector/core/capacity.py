@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from connector.core.hours import HOUR
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from connector.core.flush import FlushPolicy
 
-HOUR = 3600.0
 _HALVINGS = 200  # of the interval in which the level lies: down to the last bit of a float
 _ROUNDING = 1 + 1e-6
 

@@ -12,11 +12,11 @@ from math import ceil, floor, inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from connector.core.flush import Trigger
+from connector.core.hours import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-_HOUR = 3600.0
 _KEPT = 1 / 2  # the density up to which `choose` keeps every deadline, see `_Promise`
 _SCHEDULABLE = 5 / 6  # the density up to which some schedule keeps them: Kawamura, see `feasibility`
 _NAMED = 3  # tables in a message; the others are counted
@@ -210,7 +210,7 @@ class Feasibility:
     def _help(self) -> str:
         times = self.density / _KEPT
         if self.slot >= self.seconds:
-            faster = f"a budget of {ceil(_HOUR / self.slot * times)} pushes an hour, not {_HOUR / self.slot:.0f}"
+            faster = f"a budget of {ceil(HOUR / self.slot * times)} pushes an hour, not {HOUR / self.slot:.0f}"
         else:
             faster = f"pushes {times:.1f} times as fast, or as many more at a time"
         return (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from connector.core.capacity import HOUR, Bound, Demand, Limits, Plan, plan, push_rates
+from connector.core.capacity import Bound, Demand, Limits, Plan, plan, push_rates
 from connector.core.flush import FlushPolicy, Trigger
 from connector.core.schedule import Candidate, choose
 
