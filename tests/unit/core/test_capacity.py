@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connector.core.capacity import Bound, Demand, Limits, Plan, plan, push_rates
 from connector.core.flush import FlushPolicy, Trigger
+from connector.core.hours import HOUR
 from connector.core.schedule import Candidate, choose
 
 MIB = 1 << 20
