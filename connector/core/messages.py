@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from connector.core.offsets import OffsetRange, TopicPartition
+from connector.core.revived import Revived
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,13 @@ class MessageBatch:
         """The offset ranges these messages cover, one per partition."""
         return tuple(span.range for span in self.spans)
 
+    @property
+    def origins(self) -> list[OffsetRange] | None:
+        """Where each message came from, if these are dead letters; None: where it is."""
+        if not self.messages or not isinstance(self.messages[0], Revived):
+            return None
+        return [m.origin for m in self.messages if isinstance(m, Revived)]
+
     @classmethod
     def of(cls, topic: str, messages: Sequence[Message]) -> MessageBatch:
         """Read the columns off `messages` (all of `topic`, of one class) and group them by partition.
@@ -122,6 +130,11 @@ class Reject(NamedTuple):
     def range(self) -> OffsetRange:
         """The one offset that is held until this reject stands in the dead-letter topic."""
         return OffsetRange(*self.tp, self.offset, self.offset + 1)
+
+    @property
+    def origin(self) -> OffsetRange:
+        """Where the message came from: of a dead letter that is rejected again, where it was rejected first."""
+        return self.message.origin if isinstance(self.message, Revived) else self.range
 
 
 def reject(messages: MessageBatch, row: int, reason: str, detail: str) -> Reject:

@@ -71,6 +71,13 @@ class Piece:
 
     def _coordinates(self) -> dict[str, pa.Array]:
         topic, partition, offset = COORDINATES
+        if origins := self._messages.origins:
+            of_rows = [origins[i] for i in self.rows.tolist()]
+            return {
+                topic: pa.array([r.topic for r in of_rows], pa.string()),
+                partition: pa.array([r.partition for r in of_rows], pa.int64()),
+                offset: pa.array([r.start for r in of_rows], pa.int64()),
+            }
         return {
             topic: pa.repeat(self._messages.topic, len(self.rows)),
             partition: pa.array(self._messages.partitions[self.rows].astype(np.int64)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from connector.core.revived import DROPPED, FIELDS, PREFIX
 from connector.kafka.contact import Contact
 from connector.kafka.settings import client_properties, make
 
@@ -38,7 +39,6 @@ _PROPERTIES = {
     "queue.buffering.max.kbytes": 128 << 10,  # the most that is on the way, in memory
     "batch.size": 16_384,  # a topic refuses a batch as a whole: what is larger goes alone, and is judged alone
 }
-_PREFIX = "__connect.errors."  # the names that Kafka Connect's dead letter queue uses (KIP-298)
 
 
 class KafkaDeadLetters:
@@ -110,7 +110,7 @@ class KafkaDeadLetters:
         headers = [*(message.headers() or ()), *_headers(reject, self._group)]
         value = message.value() if with_value else None
         if not with_value:
-            headers.append(("kafka_celonis.value.dropped.bytes", str(len(message.value() or b"")).encode()))
+            headers.append((DROPPED, str(len(message.value() or b"")).encode()))
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             self._settle(reject, error, with_value=with_value)
@@ -170,19 +170,13 @@ class DiscardedRejects:
 
 
 def _headers(reject: Reject, group: str) -> list[tuple[str, bytes]]:
-    fields = {
-        "topic": reject.tp.topic,
-        "partition": reject.tp.partition,
-        "offset": reject.offset,
-        "connector.name": group,
-        "task.id": 0,
-        "stage": "VALUE_CONVERTER",
-        "class.name": "connector.formats",
-        "exception.class.name": reject.reason,
-        "exception.message": reject.detail,
-        "exception.stacktrace": "",
-    }
-    return [(_PREFIX + name, str(value).encode(errors="replace")) for name, value in fields.items()]
+    origin = reject.origin
+    values = (
+        origin.topic, origin.partition, origin.start, group, 0, "VALUE_CONVERTER", "connector.formats",
+        reject.reason, reject.detail, "",
+    )  # fmt: skip
+    fields = zip(FIELDS, values, strict=True)
+    return [(PREFIX + name, str(value).encode(errors="replace")) for name, value in fields]
 
 
 def _timestamp(reject: Reject) -> int:

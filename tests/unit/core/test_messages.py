@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from connector.core.messages import MessageBatch, Span, reject
 from connector.core.offsets import OffsetRange, TopicPartition
+from connector.core.revived import Revived
 from tests.fakes import FakeMessage
 
 
@@ -32,3 +33,18 @@ def test_a_reject_holds_exactly_its_own_offset() -> None:
     made = reject(batch, 0, "broken", "why")
     assert (made.message, made.tp, made.offset) == (batch.messages[0], TopicPartition("t", 3), 8)
     assert made.range == OffsetRange("t", 3, 8, 9)
+
+
+def test_a_dead_letter_is_held_where_it_stands_and_named_after_where_it_came_from() -> None:
+    origin = OffsetRange("orders", 2, 70, 71)
+    batch = MessageBatch.of("dead", [Revived(FakeMessage("dead", 0, 8), origin)])
+    assert (batch.ranges, batch.origins) == ((OffsetRange("dead", 0, 8, 9),), [origin])
+    again = reject(batch, 0, "broken", "why")
+    assert (again.range, again.origin) == (OffsetRange("dead", 0, 8, 9), origin)
+
+
+def test_a_message_that_is_no_dead_letter_comes_from_where_it_is() -> None:
+    batch = MessageBatch.of("t", [FakeMessage("t", 3, 8)])
+    assert batch.origins is None
+    assert MessageBatch.of("t", []).origins is None
+    assert reject(batch, 0, "broken", "why").origin == OffsetRange("t", 3, 8, 9)
