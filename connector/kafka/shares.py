@@ -45,7 +45,8 @@ class PartitionCount:
             try:
                 self.total = self._ask()
             except KafkaException as e:
-                log.info("could not count partitions", error=e.args[0].str())
+                if not self._stop.is_set():
+                    log.info("could not count partitions", error=e.args[0].str())
             self._stop.wait(ASK_SECONDS if self.total else _AT_FIRST_SECONDS)
 
     def _ask(self) -> int:
