@@ -150,6 +150,24 @@ def test_a_job_whose_intents_stand_is_left_to_the_next_owner_when_all_its_partit
     assert noted(bench, A0) is not None
 
 
+def test_a_job_whose_end_was_not_committed_before_its_partition_went_away_is_no_reason_to_delete(make: Make) -> None:
+    bench = make({A0: [b"1"]}, records=1, delete=True)
+    for accepts in (True, False):
+        bench.step()
+        bench.executing()
+        bench.source.accepts_commits = accepts
+        bench.pusher.done()
+        bench.step()
+        bench.source.log[A0] += [b"2"]
+    bench.take_away(A0)
+    bench.source.accepts_commits = True
+    bench.assign(A0)
+    for _ in range(3):
+        bench.step(6)
+    assert list(bench.pusher.to_ask) == ["job-2"], "its intent stands, so its new owner asks for it"
+    assert bench.pusher.forgotten == []
+
+
 def test_a_partition_lost_while_the_job_runs_is_not_committed_and_its_job_is_kept(make: Make) -> None:
     bench = make({A0: [b"1"] * 3, A1: [b"2"] * 2}, records=5, delete=True)
     bench.step()
