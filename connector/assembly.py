@@ -34,6 +34,7 @@ from connector.spool.chunks import build_chunks
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from connector.celonis.preparing import BuildChunks
     from connector.config import Settings
     from connector.core.hours import TeamClock
     from connector.kafka.identity import Identity
@@ -109,12 +110,14 @@ class Origins:
         return Origin(self._identity.cluster(), self._identity.topic(topic), config, keyed=bool(keys))
 
 
-def make_celonis(settings: Settings, parts: ExitStack) -> tuple[PlatformTables, JobPusher]:
-    """Return who tells the columns of tables, and who pushes."""
+def make_celonis(
+    settings: Settings, parts: ExitStack, build: BuildChunks = build_chunks
+) -> tuple[PlatformTables, JobPusher]:
+    """Return who tells the columns of tables, and who pushes what `build` makes of a load."""
     client = parts.enter_context(DataPushClient.of(settings.celonis))
     tables = PlatformTables(client, settings.celonis.connection_id)
     parts.callback(tables.close)
-    pusher = _pusher(settings, client)
+    pusher = _pusher(settings, client, build)
     parts.callback(pusher.close)
     return tables, pusher
 
@@ -174,24 +177,39 @@ def make_replay_budget(settings: Settings, group: str, share: float, clock: Team
     what the service leaves of the team's pushes, since nobody could tell the service to take less.
 
     Raises:
-        ConfigError: paced, the service leaves nothing.
+        ConfigError: nothing is left for it.
+    """
+    budget, rate = settings.budget, replay_rate(settings, share)
+    if budget.mode == "ledger":
+        return _over_ledger(settings, group, rate, clock, parts, guest=True, replay_share=share)
+    return PacedBudget(rate, clock, replay_share=1.0, low_water=0)
+
+
+def replay_rate(settings: Settings, share: float) -> float:
+    """Return the most pushes in an hour that a replay with this `share` may count on now.
+
+    Raises:
+        ConfigError: there are none.
+        SourceError: Kafka does not tell whether a service runs.
     """
     budget = settings.budget
     wanted = share * budget.pushes_per_hour
-    if budget.mode == "ledger":
-        return _over_ledger(settings, group, wanted, clock, parts, guest=True, replay_share=share)
-    left = TEAM_LIMIT - budget.pushes_per_hour if others(settings.kafka) else budget.pushes_per_hour
+    if wanted <= 0:
+        raise ConfigError(["budget.replay_share leaves replays nothing: raise it, or give --budget-share"])
+    if budget.mode == "ledger" or not others(settings.kafka):
+        return wanted
+    left = float(TEAM_LIMIT - budget.pushes_per_hour)
     if left < 1:
         problem = "budget.pushes_per_hour takes all: lower it by what replays may take, or set budget.mode: ledger"
         raise ConfigError([problem])
-    return PacedBudget(min(wanted, left), clock, replay_share=1.0, low_water=0)
+    return min(wanted, left)
 
 
-def _pusher(settings: Settings, client: DataPushClient) -> JobPusher:
+def _pusher(settings: Settings, client: DataPushClient, build: BuildChunks) -> JobPusher:
     celonis = settings.celonis
     return JobPusher(
         client,
-        build_chunks,
+        build,
         workers=celonis.push_workers,
         executing=celonis.executes_in_flight,
         connection_id=celonis.connection_id,

@@ -138,13 +138,16 @@ class _Stop:
 @click.option("--dry-run", is_flag=True, help="Show the plan, and end there.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--quiet", is_flag=True, help="Log lines instead of a progress bar.")
+@click.option("--abandon", is_flag=True, help="Forget a replay that does not come back, and let go of its tables.")
 @click.option("--print-job", metavar="IMAGE", help="Print a Kubernetes Job that does it, with this image.")
 def replay(path: Path, **options: Any) -> None:  # noqa: ANN401 - as many as there are options
     """Push a past range of topics again. What is interrupted goes on with the same command."""
     from connector import replay_command  # noqa: PLC0415 - as above
 
     settings, request = _settings(path), replay_command.request_of(options)
-    if options["print_job"]:
+    if options["abandon"]:
+        replay_command.let_go(settings, request)
+    elif options["print_job"]:
         click.echo(replay_command.job_manifest(request, options["print_job"], path), nl=False)
     elif not replay_command.perform(settings, request, options, _Stop().requested):
         sys.exit(EXIT_INTERRUPTED)

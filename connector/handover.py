@@ -1,7 +1,7 @@
 """Owns what a replay asks of the running service, and waits for: a rewind, a hold, and to go on behind it.
 
 Never touches the service's group itself where that has members: orders do. Invariant: what is asked stands until it is
-done, also for a service that is started later; a hold that does not come about is taken back.
+done, also for a service that is started later, or until it is taken back.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ log = structlog.get_logger()
 
 PATIENCE = 180.0  # seconds: a push on its way must end before a table stands still
 _LOOK_SECONDS = 0.5
+_STANDS = "the order stands: look at `kafka-celonis status` where it runs, or take it back with --abandon"
+
+
+class Interrupted(ConnectorError):  # noqa: N818
+    """A person wants it to end; the same command goes on."""
 
 
 class Handover:
@@ -42,36 +47,44 @@ class Handover:
             ConnectorError: the service does not do it in time.
         """
         self._give(OrderKind.REWIND, starts)
-        return self._wait(starts, OrderState.DONE, "the order stands: look at `kafka-celonis status` where it runs")
+        return self._wait(starts, OrderState.DONE, _STANDS)
 
     def hold(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Let the tables of `partitions` stand still, and return what is committed of those that a service has held.
 
         Raises:
             SourceError: Kafka does not take the order.
-            ConnectorError: the service does not do it in time; then it goes on as if nothing had been asked.
+            ConnectorError: the service does not do it in time.
         """
         known = read_orders(self._kafka, partitions)
+        if any(self._ours(order, OrderKind.RESUME) and order.open for order in known.values()):
+            hint = "start the service: it takes that in at once; then give the same command again"
+            raise ConnectorError("the service does not know yet that this table was built anew before", hint=hint)
         fresh = [tp for tp in partitions if not self._ours(known.get(tp), OrderKind.HOLD)]
         if fresh:
             self._give(OrderKind.HOLD, dict.fromkeys(fresh, 0))
-        try:
-            self._wait(partitions, OrderState.HELD, "it goes on; see that all replicas run this version, and try again")
-        except BaseException:
-            self.release(partitions)
-            raise
+        self._wait(partitions, OrderState.HELD, "see that all replicas run this version, then give the command again")
         found = read_orders(self._kafka, partitions)
         return {tp: order.offset for tp, order in found.items() if order.state is OrderState.HELD}
 
+    def resuming(self, partitions: Collection[TopicPartition]) -> bool:
+        """Return whether this replay has told the service to go on: what it guarded is over."""
+        return any(self._ours(o, OrderKind.RESUME) for o in read_orders(self._kafka, partitions).values())
+
     def resume(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Let partitions go on from `ends`; False where nobody runs who could: it is done at the next start.
+
+        What was told to go on before is not told again: it may have gone on, and must not go back.
 
         Raises:
             SourceError: Kafka does not take the order.
             ConnectorError: the service does not do it in time.
         """
-        self._give(OrderKind.RESUME, ends)
-        return self._wait(ends, OrderState.DONE, "the order stands: look at `kafka-celonis status` where it runs")
+        known = read_orders(self._kafka, ends)
+        fresh = {tp: end for tp, end in ends.items() if not self._ours(known.get(tp), OrderKind.RESUME)}
+        if fresh:
+            self._give(OrderKind.RESUME, fresh)
+        return self._wait(ends, OrderState.DONE, _STANDS)
 
     def release(self, partitions: Collection[TopicPartition]) -> None:
         """Let partitions flow as if nothing had been asked."""
@@ -83,7 +96,7 @@ class Handover:
         log.info("gave orders", order=kind.value, replay=self._name, partitions=len(offsets))
 
     def _ours(self, order: Order | None, kind: OrderKind) -> bool:
-        return order is not None and order.id == self._name and order.kind is kind and order.open
+        return order is not None and order.id == self._name and order.kind is kind
 
     def _wait(self, partitions: Collection[TopicPartition], state: OrderState, hint: str) -> bool:
         deadline = time.monotonic() + self._patience
@@ -95,7 +108,7 @@ class Handover:
             if not others(self._kafka):
                 return False
             if self._stopping():
-                raise ConnectorError("stopped while waiting for the service", hint=hint)
+                raise Interrupted("stopped while waiting for the service", hint=hint)
             if time.monotonic() > deadline:
                 named = f"{missing[0]} and {len(missing) - 1} more" if missing[1:] else missing[0]
                 raise ConnectorError(f"the service has not followed the order for {named} in time", hint=hint)

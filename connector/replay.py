@@ -2,21 +2,21 @@
 
 Never decides what may be replayed (core.replays does) and never talks to the running service (connector.handover
 does). Invariant: it ends when every message of its ranges is in a job that is DONE, or in the dead letters; what was
-interrupted goes on where its own group has committed.
+interrupted goes on where its own group has committed; a table is replaced by all of its range, or not at all.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from connector.assembly import Origins, TableSinks, make_celonis, make_dead_letters
 from connector.core.hours import Now, TeamClock
-from connector.core.loads import Done, JobFailed
+from connector.core.loads import Done
 from connector.errors import ConnectorError
 from connector.kafka.bounded import BoundedSource
 from connector.kafka.identity import Identity
@@ -26,16 +26,18 @@ from connector.routing import Routes
 from connector.spool.spool import DiskSpool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
     from connector.config import Settings
     from connector.core.bounds import Range
-    from connector.core.loads import Receipt
+    from connector.core.intents import Committed
+    from connector.core.loads import Load, Receipt
     from connector.core.messages import Decoded, MessageBatch
     from connector.core.offsets import TopicPartition
     from connector.ports import Budget
+    from connector.sink import TableSink
 
 log = structlog.get_logger()
 
@@ -53,7 +55,7 @@ class Progress:
     pushes: int = 0
     rows: int = 0
     bytes: int = 0
-    failed: int = 0
+    tables: set[str] = field(default_factory=set)  # of those pushes
     seconds: float = 0.0
 
 
@@ -105,7 +107,8 @@ class Replay:
             commit_interval=settings.kafka.commit_interval,
             delete_finished_jobs=settings.celonis.finished_jobs == "delete",
         )
-        self._source.join(self._pipeline)
+        self._witness = Witness(self._pipeline)
+        self._source.join(self._witness)
 
     def run(self, stopping: Callable[[], bool], show: Callable[[Progress], None]) -> bool:
         """Run to the end of all ranges; False when it was stopped before, to go on another time.
@@ -130,14 +133,16 @@ class Replay:
     def _done(self) -> bool:
         """Return whether all is read, pushed and committed; once all is read, what is left is pushed whatever its age.
 
-        The group's offsets stand at the ends only when Kafka has confirmed them.
+        A push that went wrong may be read again. The group's offsets stand at the ends only when Kafka has confirmed
+        them.
         """
-        if not self._source.finished:
+        finished = self._source.finished
+        for sink in self._pipeline.sinks.values():
+            sink.policy = replace(sink.policy, age=0.0 if finished else float("inf"))
+        if not finished:
             return False
-        self._pipeline.drain()
-        ends = {tp: r.end for tp, r in self._ranges.items()}
         committed = self._source.committed
-        return all(tp in committed and committed[tp].offset >= end for tp, end in ends.items())
+        return all(tp in committed and committed[tp].offset >= r.end for tp, r in self._ranges.items())
 
     def _end_if_broken(self) -> None:
         """A replay does not wait for a person as a service does: it ends, and goes on with the same command."""
@@ -147,6 +152,9 @@ class Replay:
         for what in (pipeline.unroutable, pipeline.recovery.refused, self._source.gone):
             for name, reason in what.items():
                 raise ConnectorError(f"{name}: {reason}", hint=again)
+        if self._replace and self._witness.torn(pipeline.sinks.values()):
+            problem = "partitions went away in the midst of it, and a part must not replace a table"
+            raise ConnectorError(problem, hint="give the same command again: it begins anew, or ends what was executed")
 
     def _tell(self, began: float, show: Callable[[Progress], None]) -> None:
         positions = self._source.positions
@@ -154,6 +162,37 @@ class Replay:
         self.progress.read = self.progress.messages - rest
         self.progress.seconds = time.monotonic() - began
         show(self.progress)
+
+
+class Witness:
+    """Tells `pipeline` of partitions, and remembers what would make a load less than the whole range."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._left = False
+        self._under_intent: set[TopicPartition] = set()
+
+    def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
+        """Take note of those that a job of an earlier process carries."""
+        self._under_intent |= {tp for tp, c in committed.items() if c.metadata}
+        return self._pipeline.assigned(committed)
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Take note that some have gone."""
+        self._left = True
+        self._pipeline.revoked(partitions)
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """Take note that some have gone."""
+        self._left = True
+        self._pipeline.lost(partitions)
+
+    def torn(self, sinks: Iterable[TableSink]) -> bool:
+        """Return whether a load may lack partitions: some went away, or came by the job of an earlier process."""
+        return self._left or any(self._lacks(s.push.load, s.topics) for s in sinks if s.push)
+
+    def _lacks(self, load: Load, topics: Collection[str]) -> bool:
+        return not {tp for tp in self._under_intent if tp.topic in topics} <= {r.tp for r in load.ranges}
 
 
 class WholeSpool(DiskSpool):
@@ -189,5 +228,4 @@ class Tally(Metrics):
             self._progress.pushes += 1
             self._progress.rows += receipt.rows
             self._progress.bytes += receipt.size
-        elif isinstance(receipt, JobFailed):
-            self._progress.failed += 1
+            self._progress.tables.add(receipt.load.target.table)

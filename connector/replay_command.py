@@ -15,16 +15,21 @@ import click
 import structlog
 import yaml
 
+from connector.abandoning import abandon
+from connector.core.hours import HOUR
 from connector.core.replays import Way
 from connector.errors import ConfigError
-from connector.replaying import Outline, Replayer, Request, outline, share_of
+from connector.replayer import Replayer
+from connector.replaying import Outline, Request, outline, survey
 from connector.text import aligned, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from connector.config import Settings
+    from connector.core.bounds import Range
+    from connector.core.offsets import TopicPartition
     from connector.replay import Progress
 
 log = structlog.get_logger()
@@ -46,6 +51,7 @@ def request_of(options: dict[str, Any]) -> Request:
         raise ConfigError(["name tables, or give --all"], source="replay")
     if options["into"] and "{table}" not in options["into"] and (len(options["tables"]) > 1 or options["all_tables"]):
         raise ConfigError(["several tables need names of their own: --into '{table}_REPLAY'"], source="replay")
+    _refuse_without_meaning(options, ways)
     return Request(
         tables=tuple(options["tables"]),
         way=ways[0] if ways else Way.BESIDE,
@@ -57,30 +63,60 @@ def request_of(options: dict[str, Any]) -> Request:
     )
 
 
+def _refuse_without_meaning(options: dict[str, Any], ways: list[Way]) -> None:
+    if options["allow_empty"] and Way.REPLACE not in ways:
+        raise ConfigError(["--allow-empty is of --replace"], source="replay")
+    if options["budget_share"] and Way.REWIND in ways:
+        raise ConfigError(["--rewind takes no pushes of its own: drop --budget-share"], source="replay")
+    if options["abandon"] and (options["print_job"] or options["dry_run"]):
+        raise ConfigError(["--abandon is done at once: drop --print-job and --dry-run"], source="replay")
+
+
 def perform(settings: Settings, request: Request, options: dict[str, Any], stopping: Callable[[], bool]) -> bool:
     """Show the plan, ask, run, and tell; return whether the replay came to its end.
 
     Raises:
         ConnectorError: it cannot be, or cannot go on; the hint is the next step.
     """
-    found = outline(settings, request, round(time.time() * 1000))
-    for line in plan_lines(settings, found):
+    found = outline(settings, request, _now())
+    for line in plan_lines(found):
         click.echo(line, err=True)
     if options["dry_run"]:
         return True
-    if not options["yes"]:
-        click.confirm("go on?", abort=True, err=True)
+    if not (options["yes"] or _agreed()):
+        raise ConfigError(["not agreed to, so nothing was done; --yes agrees beforehand"], source="replay")
     show = _Bar(found.size.messages) if sys.stderr.isatty() and not options["quiet"] else _Lines()
     began = time.monotonic()
     with show:
-        done = Replayer(settings, found, stopping, show).run()
-    click.echo(json.dumps(_summary(found, done, time.monotonic() - began)))
+        replayer = Replayer(settings, found, stopping, show)
+        done = replayer.run()
+    click.echo(json.dumps(_summary(found, replayer.ranges, done, time.monotonic() - began)))
     return done is not None
 
 
-def plan_lines(settings: Settings, found: Outline) -> Iterator[str]:
+def let_go(settings: Settings, request: Request) -> None:
+    """Abandon what holds the tables, and tell; raises ConnectorError."""
+    for line in abandon(settings, survey(settings, request, _now())):
+        click.echo(line)
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("go on?", err=True)
+    except click.Abort:  # no terminal, or Ctrl-C
+        return False
+
+
+def plan_lines(found: Outline) -> Iterator[str]:
     """Yield the lines that tell what a replay will do."""
-    again = " (begun before: goes on where it was)" if found.resumed else ""
+    again = ""
+    if found.resumed:
+        left = "goes on where it was" if found.size.messages else "all is pushed; --abandon forgets it, to do it anew"
+        again = f" (begun before: {left})"
     yield f"replay {found.name}: {found.request.way.value}, from {found.start} to {found.request.end}{again}"
     yield ""
     rows = [("partition", "from", "to", "messages")]
@@ -93,20 +129,18 @@ def plan_lines(settings: Settings, found: Outline) -> Iterator[str]:
         yield from wrapped("note: ", remark)
     for said in found.effects:
         yield from wrapped("effect: ", said)
-    yield from _size_lines(settings, found)
+    yield from _size_lines(found)
 
 
-def _size_lines(settings: Settings, found: Outline) -> Iterator[str]:
+def _size_lines(found: Outline) -> Iterator[str]:
     size = found.size
     if found.request.way is Way.REWIND:
         yield f"{size.messages:,} messages are read again by the service, in its pushes"
         return
     yield f"{size.messages:,} messages, about {size.bytes / 1e6:,.1f} MB in Parquet, {size.chunks} chunks"
-    share = share_of(settings, found.request)
-    yield (
-        f"{size.pushes} pushes at {share:.0%} of {settings.budget.pushes_per_hour} an hour: "
-        f"{size.seconds / 60:,.0f} min of waiting for turns at most"
-    )
+    if size.pushes:
+        rate = size.pushes * HOUR / size.seconds
+        yield f"{size.pushes} pushes at {rate:,.1f} an hour: {size.seconds / 60:,.0f} min of waiting for turns at most"
 
 
 class _Bar:
@@ -157,14 +191,16 @@ class _Lines:
         )
 
 
-def _summary(found: Outline, done: Progress | None, seconds: float) -> dict[str, Any]:
+def _summary(
+    found: Outline, ranges: Mapping[TopicPartition, Range], done: Progress | None, seconds: float
+) -> dict[str, Any]:
     told: dict[str, Any] = {
         "replay": found.name,
         "way": found.request.way.value,
         "tables": {part.table: part.target for part in found.parts},
         "ended": "done" if done else "interrupted",
         "seconds": round(seconds, 1),
-        "partitions": {str(tp): {"from": r.start, "to": r.end} for tp, r in sorted(found.ranges.items())},
+        "partitions": {str(tp): {"from": r.start, "to": r.end} for tp, r in sorted(ranges.items())},
     }
     if done:
         counted = ("messages", "records", "rejects", "pushes", "rows", "bytes")

@@ -1,41 +1,33 @@
-"""Owns a replay from the command's words to its end: which topics, which ranges, whether it may be, and the steps.
+"""Owns what a replay would do, from the command's words: which topics, which ranges, whether it may be, how large.
 
-Never shows anything and never asks a person. Invariant: the steps of each way are in an order in which a death between
-any two of them loses nothing: the same command goes on.
+Never changes anything, never shows anything and never asks a person. Invariant: what is refused is refused here, before
+anything is done, and what is foretold is what is left to do.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
-from connector.assembly import make_replay_budget
-from connector.config_tables import Flush
-from connector.core.bounds import Bound, Kind, parse_bound
+from connector.assembly import replay_rate
+from connector.core import replays
+from connector.core.bounds import Bound, Kind, Range, parse_bound
+from connector.core.names import safe_name
 from connector.core.replays import Subject, Way, effect, name_of, objection, size_of
-from connector.errors import ConfigError, ConnectorError
-from connector.handover import Handover
+from connector.errors import ConfigError
 from connector.kafka import kept
-from connector.kafka.alone import replay_settings, wait_until_alone
 from connector.kafka.group import committed_offsets
 from connector.kafka.ranges import resolve
 from connector.kafka.rates import measure
 from connector.planning import PARQUET_RATIO
-from connector.replay import Progress, Replay
 from connector.routing import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from connector.config import Settings, Table
-    from connector.core.bounds import Range
     from connector.core.offsets import TopicPartition
     from connector.core.replays import Size
 
-log = structlog.get_logger()
-
-_NEVER = 10**12  # records, seconds: never reached
 _UNSEEN_BYTES = 200.0  # of a message, where none was seen
 _TABLE = "{table}"  # stands for the table's name in --into
 _PARTS = 4  # loads for which the spool has place
@@ -62,8 +54,21 @@ class Part(NamedTuple):
     target: str
 
 
+class Survey(NamedTuple):
+    """The tables and ranges that a command means now, its ends, and all tables that the configuration fills."""
+
+    name: str
+    request: Request
+    start: Bound
+    end: Bound
+    parts: tuple[Part, ...]
+    ranges: Mapping[TopicPartition, Range]
+    remarks: tuple[str, ...]
+    live: Collection[str]
+
+
 class Outline(NamedTuple):
-    """What a replay would do: `resumed` where an earlier run has begun it, `size` as thought."""
+    """What a replay would do: `resumed` where an earlier run has begun it, `size` of what is left, as thought."""
 
     name: str
     request: Request
@@ -88,35 +93,52 @@ def outline(settings: Settings, request: Request, now: int) -> Outline:
         ConfigError: an end, a table or the way cannot be; with the way out.
         SourceError: Kafka does not answer, or not to us.
     """
+    found = survey(settings, request, now)
+    subjects = [_subject(found, part) for part in found.parts]
+    if problems := [p for s in subjects if (p := objection(request.way, s))]:
+        raise ConfigError(problems, source="replay")
+    before = kept.kept(settings.kafka, group_of_replay(settings.kafka.group, found.name))
+    ranges = before.ranges if before else found.ranges
+    size = _size(settings, found, _left(settings, found, ranges) if before else ranges)
+    return Outline(
+        name=found.name,
+        request=request,
+        start=found.start,
+        parts=found.parts,
+        ranges=ranges,
+        remarks=(*(() if before else found.remarks), *_doubts(settings, request, size)),
+        resumed=before is not None,
+        size=size,
+        effects=tuple(effect(request.way, subject) for subject in subjects),
+    )
+
+
+def survey(settings: Settings, request: Request, now: int) -> Survey:
+    """Return what the command means at `now` (milliseconds since the epoch), whether or not it may be.
+
+    Raises:
+        ConfigError: an end or a table cannot be; with the way out.
+        SourceError: Kafka does not answer, or not to us.
+    """
     start, end = _bound("--from", request.start, now), _bound("--to", request.end, now)
+    if start.kind is end.kind and start.value > end.value:
+        problem = f"--from {request.start} is behind --to {request.end}: nothing lies between"
+        raise ConfigError([problem], source="replay")
     routes = Routes(settings.tables)
     wanted = {table.lower() for table in request.tables}
     found = resolve(settings.kafka, routes.topics, start, end, lambda topic: _belongs(routes, topic, wanted))
     parts = tuple(_parts(routes, request, {tp.topic for tp in found.partitions}))
-    subjects = [_subject(part, start, end) for part in parts]
-    if problems := [p for s in subjects if (p := objection(request.way, s))]:
-        raise ConfigError(problems, source="replay")
     name = name_of(request.way, tuple(p.table for p in parts), request.start, request.end, request.into or "")
-    before = kept.kept(settings.kafka, group_of_replay(settings.kafka.group, name))
-    ranges = before.ranges if before else found.ranges
-    return Outline(
-        name=name,
-        request=request,
-        start=start,
-        parts=parts,
-        ranges=ranges,
-        remarks=tuple(found.remarks),
-        resumed=before is not None,
-        size=_size(settings, request, parts, ranges),
-        effects=tuple(effect(request.way, s, p.target) for s, p in zip(subjects, parts, strict=True)),
-    )
+    live = {table.lower() for _, table in routes.known}
+    return Survey(name, request, start, end, parts, found.ranges, tuple(found.remarks), live)
 
 
 def _belongs(routes: Routes, topic: str, wanted: Collection[str]) -> bool:
     try:
-        return not wanted or routes.route(topic)[1].lower() in wanted
+        table = routes.route(topic)[1]
     except ConfigError:
         return False
+    return not wanted or table.lower() in wanted
 
 
 def _bound(option: str, text: str, now: int) -> Bound:
@@ -133,37 +155,56 @@ def _parts(routes: Routes, request: Request, topics: Collection[str]) -> Sequenc
         found.setdefault(table.lower(), (entry, table, []))[2].append(topic)
     wanted = [table.lower() for table in request.tables] or list(found)
     if unknown := [t for t in request.tables if t.lower() not in found]:
-        known = ", ".join(sorted(table for _, table, _ in found.values()))
+        known = ", ".join(sorted(table for _, table in routes.known)) or "none whose topic is there"
         raise ConfigError([f"{', '.join(unknown)}: no table of the configuration: there are {known}"], source="replay")
     return [
-        Part(entry, table, tuple(names), (request.into or _TABLE).replace(_TABLE, table))
+        Part(entry, table, tuple(names), safe_name((request.into or _TABLE).replace(_TABLE, table)))
         for entry, table, names in (found[name] for name in dict.fromkeys(wanted))
     ]
 
 
-def _subject(part: Part, start: Bound, end: Bound) -> Subject:
-    entry = part.entry
-    return Subject(part.table, entry.append, bool(entry.keys), start.kind is Kind.EARLIEST, end.kind is Kind.LATEST)
+def _subject(found: Survey, part: Part) -> Subject:
+    entry, whole = part.entry, (found.start.kind is Kind.EARLIEST, found.end.kind is Kind.LATEST)
+    return Subject(part.table, part.target, part.target.lower() in found.live, entry.append, bool(entry.keys), *whole)
 
 
-def _size(settings: Settings, request: Request, parts: Sequence[Part], ranges: Mapping[TopicPartition, Range]) -> Size:
+def _left(settings: Settings, found: Survey, ranges: Mapping[TopicPartition, Range]) -> Mapping[TopicPartition, Range]:
+    """Return what earlier runs of the same command have not brought to its end."""
+    done = progress_of(settings, found.name, ranges)
+    return {tp: Range(min(max(r.start, done.get(tp, r.start)), r.end), r.end) for tp, r in ranges.items()}
+
+
+def progress_of(settings: Settings, name: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return the offsets up to which the replay `name` is done, of partitions that no open job of it carries."""
+    kafka = settings.kafka.model_copy(update={"group": group_of_replay(settings.kafka.group, name)})
+    committed = committed_offsets(kafka, sorted({tp.topic for tp in partitions}))
+    return {tp: c.offset for tp, c in committed.items() if not c.metadata}
+
+
+def _size(settings: Settings, found: Survey, ranges: Mapping[TopicPartition, Range]) -> Size:
     """Foretell it by the size of the latest messages of each topic."""
-    topics = {topic: part for part in parts for topic in part.topics}
-    rates, _ = measure(settings.kafka, list(topics), 60.0)
+    request = found.request
+    rates, _ = measure(settings.kafka, [topic for part in found.parts for topic in part.topics], 60.0)
     seen = {r.topic: r.message_bytes for r in rates if r.message_bytes is not None}
-    messages = sum(r.messages for r in ranges.values())
-    total = sum(
-        r.messages * seen.get(tp.topic, _UNSEEN_BYTES) * PARQUET_RATIO[topics[tp.topic].entry.format]
-        for tp, r in ranges.items()
-    )
     return size_of(
-        messages,
-        total / messages if messages else 0.0,
+        [_part_size(part, ranges, seen) for part in found.parts],
         chunk_bytes=settings.spool.chunk_bytes,
-        load_bytes=load_bytes(settings),
-        per_hour=settings.budget.pushes_per_hour * share_of(settings, request),
-        one_push=request.way is Way.REPLACE,
+        load_bytes=None if request.way is Way.REPLACE else load_bytes(settings),
+        per_hour=1.0 if request.way is Way.REWIND else replay_rate(settings, share_of(settings, request)),
     )
+
+
+def _part_size(part: Part, ranges: Mapping[TopicPartition, Range], seen: Mapping[str, float]) -> replays.Part:
+    ratio = PARQUET_RATIO[part.entry.format]
+    read = {tp: r.messages for tp, r in ranges.items() if tp.topic in part.topics}
+    return replays.Part(
+        sum(read.values()), sum(n * seen.get(tp.topic, _UNSEEN_BYTES) * ratio for tp, n in read.items())
+    )
+
+
+def _doubts(settings: Settings, request: Request, size: Size) -> Iterator[str]:
+    if request.way is Way.REPLACE and 2 * size.bytes > settings.spool.bytes:
+        yield "all of it must find place in the spool, twice where rows have keys: see whether spool.bytes is enough"
 
 
 def share_of(settings: Settings, request: Request) -> float:
@@ -174,104 +215,3 @@ def share_of(settings: Settings, request: Request) -> float:
 def load_bytes(settings: Settings) -> int:
     """Return the bytes at which a load of a replay is closed: few pushes, and place for several in the spool."""
     return max(settings.spool.bytes // _PARTS, 1)
-
-
-# --- the steps of each way ----------------------------------------------------------------------------------------
-
-
-class Replayer:
-    """Runs what an outline says; `stopping` ends it early, `show` is told how far it is."""
-
-    def __init__(
-        self, settings: Settings, found: Outline, stopping: Callable[[], bool], show: Callable[[Progress], None]
-    ) -> None:
-        self._settings, self._found, self._stopping, self._show = settings, found, stopping, show
-        self._group = group_of_replay(settings.kafka.group, found.name)
-        self._handover = Handover(settings.kafka, found.name, stopping)
-
-    def run(self) -> Progress | None:
-        """Run to the end; None where it was stopped before, and goes on with the same command.
-
-        Raises:
-            ConnectorError: it cannot go on; the hint is the next step.
-        """
-        match self._found.request.way:
-            case Way.REWIND:
-                return self._rewind()
-            case Way.REPLACE:
-                return self._replace()
-            case _:
-                return self._push(self._kept(self._found.ranges))
-
-    def _rewind(self) -> Progress:
-        starts = {tp: r.start for tp, r in self._found.ranges.items()}
-        if not self._handover.rewind(starts):
-            log.warning("no service runs: it reads again at its next start", group=self._settings.kafka.group)
-        return Progress(sum(r.messages for r in self._found.ranges.values()))
-
-    def _replace(self) -> Progress | None:
-        found = self._found
-        held = self._handover.hold(found.ranges)
-        try:
-            ranges = found.ranges if found.resumed else self._kept(self._whole(held))
-        except ConnectorError:
-            self._handover.release(found.ranges)
-            raise
-        if not any(r.messages for r in ranges.values()) and not found.request.allow_empty:
-            self._handover.release(ranges)
-            kept.forget(self._settings.kafka, self._group)
-            raise ConnectorError("the range is empty, and so would be the table", hint="if it should, --allow-empty")
-        done = self._push(ranges, last=False)
-        if done is not None:
-            if not self._handover.resume({tp: r.end for tp, r in ranges.items()}):
-                log.warning("no service runs: it goes on behind the range at its next start")
-            kept.forget(self._settings.kafka, self._group)
-        return done
-
-    def _whole(self, held: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Range]:
-        """Return the ranges up to now: what the service pushed before it stood still is among it."""
-        found, kafka = self._found, self._settings.kafka
-        if not held and any(c.metadata for c in committed_offsets(kafka, self._topics).values()):
-            raise ConnectorError(
-                "a push of the service is not over, and no service runs that could end it",
-                hint="start the service until `kafka-celonis intents` shows none, then give the same command again",
-            )
-        fresh = resolve(kafka, self._topics, found.start, Bound(Kind.LATEST)).ranges
-        return {tp: r._replace(end=max(r.end, held.get(tp, 0))) for tp, r in fresh.items()}
-
-    @property
-    def _topics(self) -> list[str]:
-        return sorted({tp.topic for tp in self._found.ranges})
-
-    def _kept(self, ranges: Mapping[TopicPartition, Range]) -> Mapping[TopicPartition, Range]:
-        if not self._found.resumed:
-            kept.begin(self._settings.kafka, self._group, kept.Plan(self._found.name, ranges))
-        return ranges
-
-    def _push(self, ranges: Mapping[TopicPartition, Range], *, last: bool = True) -> Progress | None:
-        settings, request = derived(self._settings, self._found), self._found.request
-        share = share_of(self._settings, request)
-        wait_until_alone(settings.kafka)
-        with Replay(
-            settings,
-            ranges,
-            lambda clock, parts: make_replay_budget(self._settings, settings.kafka.group, share, clock, parts),
-            replace=request.way is Way.REPLACE,
-        ) as replay:
-            if not replay.run(self._stopping, self._show):
-                return None
-        if last:
-            kept.forget(self._settings.kafka, self._group)
-        return replay.progress
-
-
-def derived(settings: Settings, found: Outline) -> Settings:
-    """Return the settings of the replay: its own group and directory, its tables, and loads that are closed by size."""
-    size = _NEVER * 1000 if found.request.way is Way.REPLACE else load_bytes(settings)
-    flush = Flush.model_construct(records=_NEVER, bytes=size, age=float(_NEVER))
-    tables = [
-        p.entry.model_copy(update={"topics": list(p.topics), "target": p.target, "flush": flush}) for p in found.parts
-    ]
-    kafka = replay_settings(settings.kafka, group_of_replay(settings.kafka.group, found.name))
-    spool = settings.spool.model_copy(update={"directory": settings.spool.directory / f"replay-{found.name}"})
-    return settings.model_copy(update={"kafka": kafka, "tables": tables, "spool": spool})

@@ -280,6 +280,8 @@ class KafkaBroker:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "logger": SILENT})
         try:
             return int(consumer.committed([TopicPartition(topic, partition)], timeout=10)[0].offset)
+        except KafkaException:  # the group has no coordinator yet
+            return -1
         finally:
             consumer.close()
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 from enum import StrEnum
 from math import ceil
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from connector.core.hours import HOUR
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class Way(StrEnum):
@@ -26,10 +29,13 @@ class Way(StrEnum):
 class Subject(NamedTuple):
     """The table that is replayed: whether it appends, and whether keys of its own make its rows (not the coordinates).
 
-    `from_start`, `to_end`: whether the range is all that the topics have.
+    `target` takes the rows; `live` says that the configuration fills it. `from_start`, `to_end`: whether the range is
+    all that the topics have.
     """
 
     table: str
+    target: str
+    live: bool
     append: bool
     keyed: bool
     from_start: bool
@@ -44,12 +50,12 @@ _REPLACE = "--replace builds the table anew and swaps it"
 def objection(way: Way, subject: Subject) -> str | None:
     """Return why this must not be done, with what can be; None where it is safe."""
     table = subject.table
-    if way is Way.BESIDE and subject.append:
-        return f"{table} appends: its rows would be there twice. {_INTO}; {_REPLACE}"
+    if way is Way.INTO and subject.live:
+        return f"--into {subject.target}: the service fills that table: name one that it does not"
+    if way in (Way.BESIDE, Way.REWIND) and subject.append:
+        return f"{table} appends: its rows would be there twice. {_REPLACE}; {_INTO}"
     if way is Way.BESIDE and subject.keyed:
         return f"old rows of {table} would overwrite newer ones with the same keys. {_REWIND}; {_REPLACE}; {_INTO}"
-    if way is Way.REWIND and subject.append:
-        return f"{table} appends: its rows would be there twice. {_REPLACE}; {_INTO}"
     if way is Way.REWIND and not subject.to_end:
         return f"a rewind of {table} goes on to the end, since only all of the log in order makes it right: drop --to"
     if way is Way.REPLACE and not subject.to_end:
@@ -57,24 +63,32 @@ def objection(way: Way, subject: Subject) -> str | None:
     return None
 
 
-def effect(way: Way, subject: Subject, target: str) -> str:
+def effect(way: Way, subject: Subject) -> str:
     """Return what happens to the target, in one sentence."""
+    target = subject.target
     match way:
         case Way.BESIDE:
             return f"rows of {target} are upserted by their Kafka coordinates: what is there stays, what is not comes"
         case Way.INTO:
-            return f"{target} takes the range; {subject.table} and its service go on untouched"
+            how = "appends" if subject.append else "takes"
+            return f"{target} {how} the range; {subject.table} and its service go on untouched"
         case Way.REPLACE:
             gone = "" if subject.from_start else "; rows from before the range are gone then"
             return f"all rows of {target} are replaced at once; its pushes are held until then{gone}"
-        case Way.REWIND:
-            return f"rows of {target} go back to what they were at the start of the range, and forward again to now"
+    return f"rows of {target} go back to what they were at the start of the range, and forward again to now"
 
 
 def name_of(way: Way, tables: tuple[str, ...], start: str, end: str, target: str) -> str:
     """Return the short name of a replay: the same command has the same one, and so goes on where it was."""
     text = "\0".join([way, *sorted(tables), start, end, target])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class Part(NamedTuple):
+    """What one table of a replay has to read, and the bytes that this is thought to be in Parquet."""
+
+    messages: int
+    bytes: float
 
 
 class Size(NamedTuple):
@@ -87,11 +101,12 @@ class Size(NamedTuple):
     seconds: float
 
 
-def size_of(
-    messages: int, row_bytes: float, *, chunk_bytes: int, load_bytes: int, per_hour: float, one_push: bool
-) -> Size:
-    """Foretell a replay: `per_hour` pushes are its part of the budget, loads are closed at `load_bytes`."""
-    total = round(messages * row_bytes)
-    pushes = min(messages, 1) if one_push else ceil(total / load_bytes)
-    wait = pushes * HOUR / per_hour if per_hour else float("inf")
-    return Size(messages, total, ceil(total / chunk_bytes), pushes, wait if pushes else 0.0)
+def size_of(tables: Collection[Part], *, chunk_bytes: int, load_bytes: int | None, per_hour: float) -> Size:
+    """Foretell a replay: `per_hour` pushes are its part of the budget, loads are closed at `load_bytes`.
+
+    Without `load_bytes` a table is one load. No table takes less than a push, as long as it has messages.
+    """
+    chunks = sum(ceil(t.bytes / chunk_bytes) for t in tables)
+    pushes = sum(min(t.messages, max(1, ceil(t.bytes / load_bytes) if load_bytes else 1)) for t in tables)
+    messages, size = sum(t.messages for t in tables), round(sum(t.bytes for t in tables))
+    return Size(messages, size, chunks, pushes, pushes * HOUR / per_hour if pushes else 0.0)

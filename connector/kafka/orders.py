@@ -200,7 +200,7 @@ def give_orders(kafka: Kafka, orders: Mapping[TopicPartition, Order]) -> None:
     def give(consumer: Consumer) -> None:
         for tp, standing in _standing(consumer, orders, kafka.group).items():
             if standing.open and standing.id != orders[tp].id:
-                hint = "wait for that replay, or go on with it, or end it"
+                hint = "wait for it, give its command again, or let go: `kafka-celonis replay TABLE --abandon`"
                 raise SourceError(f"replay {standing.id} has a {standing.kind} open on {tp}", hint=hint)
         commit(consumer, {tp: (order.offset, order.text()) for tp, order in orders.items()})
 

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from tests.kafka_broker import KafkaBroker
 
 KEYS, ROWS, PARTITIONS = 50, 1000, 2
+PACE: dict[str, Any] = {"budget": {"pushes_per_hour": 125, "replay_share": 1.0}}  # so that turns come fast
 pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture
 def world(kafka: KafkaBroker, tmp_path: Path) -> Iterator[World]:
-    with World(kafka, tmp_path, per_hour=10_000, executes_in_flight=4) as made:
+    with World(kafka, tmp_path, per_hour=10_000, per_second=1_000, executes_in_flight=4) as made:
         yield made
 
 
@@ -57,7 +58,7 @@ def _replay(connector: RunningConnector, *options: str, code: int = 0) -> dict[s
 def test_a_range_goes_into_another_table_beside_the_service(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0)
-    with world.connector(_table(topic)) as connector:
+    with world.connector(_table(topic), **PACE) as connector:
         world.wait_until_committed()
         done = _replay(connector, "T", "--into", "OTHER", "--to", "200")
         _produce(world, topic, ROWS)
@@ -72,7 +73,7 @@ def test_a_range_goes_into_another_table_beside_the_service(world: World) -> Non
 def test_the_service_reads_a_range_again_and_the_table_equals_the_log(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0)
-    with world.connector(_table(topic)) as connector:
+    with world.connector(_table(topic), **PACE) as connector:
         world.wait_until_committed()
         done = _replay(connector, "T", "--rewind", "--from", "100")
         assert done["ended"] == "done"
@@ -85,7 +86,7 @@ def test_the_service_reads_a_range_again_and_the_table_equals_the_log(world: Wor
 def test_a_table_is_built_anew_while_live_messages_come_and_nothing_is_lost(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0)
-    with world.connector(_table(topic)) as connector:
+    with world.connector(_table(topic), **PACE) as connector:
         world.wait_until_committed()
         _produce(world, topic, ROWS)
         done = _replay(connector, "T", "--replace")
@@ -98,7 +99,7 @@ def test_a_table_is_built_anew_while_live_messages_come_and_nothing_is_lost(worl
 def test_what_would_put_old_values_over_new_ones_is_refused_with_the_ways_that_do_not(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0, 10)
-    with world.connector(_table(topic)) as connector:
+    with world.connector(_table(topic), **PACE) as connector:
         code, said = connector.ask("replay", "T", "--yes")
     assert code == 2
     assert "would overwrite newer ones" in said

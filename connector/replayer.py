@@ -1,0 +1,249 @@
+"""Owns the steps of each way of a replay.
+
+Never decides what may be replayed, and never shows anything. Invariant: the steps are in an order in which a death
+between any two of them loses nothing: the same command goes on.
+
+    rewind      order → the service has followed it
+    beside,into plan kept → pushed → forgotten
+    replace     hold → plan kept → pushed in one job → told to go on behind it → forgotten
+
+As long as no plan is kept, whatever fails lets go of the table. From then on a replace never does: its job may have
+been executed. Once the service is told to go on, nothing is pushed and nobody is held. Where rows are appended, the
+plan of what is over stays, since to do that again would double them: a person abandons it, or Kafka forgets it in time.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connector.assembly import make_replay_budget
+from connector.config_tables import Flush
+from connector.core.bounds import Bound, Kind
+from connector.core.replays import Way
+from connector.emptying import empty
+from connector.errors import ConnectorError, SourceError
+from connector.handover import Handover, Interrupted
+from connector.kafka import kept
+from connector.kafka.alone import replay_settings, wait_until_alone
+from connector.kafka.group import committed_offsets
+from connector.kafka.ranges import resolve
+from connector.replay import Progress, Replay
+from connector.replaying import group_of_replay, load_bytes, share_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from contextlib import ExitStack
+
+    from connector.config import Settings
+    from connector.core.bounds import Range
+    from connector.core.hours import TeamClock
+    from connector.core.intents import Committed
+    from connector.core.offsets import TopicPartition
+    from connector.ports import Budget
+    from connector.replaying import Outline, Part
+
+log = structlog.get_logger()
+
+_NEVER = 10**12  # records, seconds: never reached
+_KEEP_SECONDS = 3600.0  # often enough for what brokers forget in a week
+_HELD = "the table is held until then; `kafka-celonis replay TABLE --abandon` lets it go"
+
+
+class Replayer:
+    """Runs what an outline says; `stopping` ends it early, `show` is told how far it is.
+
+    `ranges` are what it reads: those of a table that is built anew are only known once that stands still.
+    """
+
+    def __init__(
+        self, settings: Settings, found: Outline, stopping: Callable[[], bool], show: Callable[[Progress], None]
+    ) -> None:
+        self._settings, self._found, self._stopping, self._show = settings, found, stopping, show
+        self._derived = derived(settings, found)
+        self._group = self._derived.kafka.group
+        self._handover = Handover(settings.kafka, found.name, stopping)
+        self._keep_at = _KEEP_SECONDS
+        self.ranges = found.ranges
+
+    def run(self) -> Progress | None:
+        """Run to the end; None where it was stopped before, and goes on with the same command.
+
+        Raises:
+            ConnectorError: it cannot go on; the hint is the next step.
+        """
+        try:
+            match self._found.request.way:
+                case Way.REWIND:
+                    return self._rewind()
+                case Way.REPLACE:
+                    return self._replace()
+                case _:
+                    return self._add()
+        except Interrupted as e:
+            log.warning("interrupted", reason=str(e))
+            return None
+
+    # --- rewind, beside, into ---------------------------------------------------------------------------------
+
+    def _rewind(self) -> Progress:
+        starts = {tp: r.start for tp, r in self.ranges.items()}
+        if not self._handover.rewind(starts):
+            log.warning("no service runs: it reads again at its next start", group=self._settings.kafka.group)
+        return Progress(sum(r.messages for r in self.ranges.values()))
+
+    def _add(self) -> Progress | None:
+        self._keep()
+        done = self._push()
+        if done is not None and not any(part.entry.append for part in self._found.parts):
+            self._forget()
+        return done
+
+    # --- replace ----------------------------------------------------------------------------------------------
+
+    def _replace(self) -> Progress | None:
+        resumed = self._found.resumed
+        if resumed and self._handover.resuming(self.ranges):
+            return self._go_on(Progress(0))
+        if not resumed:
+            self._begin_anew()
+        try:
+            self._handover.hold(self.ranges)  # whoever has let go of it meanwhile
+            return self._replace_held()
+        except ConnectorError:
+            log.warning("held table", hint=_HELD)
+            raise
+
+    def _begin_anew(self) -> None:
+        """Hold the table, and keep the plan of it; if that fails, let go of it, unless another process has begun."""
+        asked = self._found.ranges
+        try:
+            self.ranges = self._whole(self._handover.hold(asked))
+            self._refuse_empty(part for part in self._found.parts if not self._messages(part))
+            self._keep()
+        except ConnectorError:
+            if kept.kept(self._settings.kafka, self._group) is None:
+                self._handover.release(asked)
+            raise
+
+    def _replace_held(self) -> Progress | None:
+        before = committed_offsets(self._derived.kafka, self._topics)
+        done = self._push()
+        if done is None:
+            log.warning("held table", hint=_HELD)
+            return None
+        empties = [p for p in self._found.parts if self._is_empty(p, before, done)]
+        if self._found.request.allow_empty:
+            for part in empties:
+                empty(self._derived, part.entry, part.target, self._budget)
+            empties = []
+        spared = self._partitions(empties)
+        if spared:
+            self._handover.release(spared)
+        done = self._go_on(done, spared)
+        self._refuse_empty(empties)
+        return done
+
+    def _go_on(self, done: Progress, spared: Collection[TopicPartition] = ()) -> Progress:
+        """Let the service go on behind what was pushed; of `spared` nothing was."""
+        if not self._handover.resume({tp: r.end for tp, r in self.ranges.items() if tp not in spared}):
+            log.warning("no service runs: it goes on behind the range at its next start")
+        self._forget()
+        return done
+
+    def _whole(self, held: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Range]:
+        """Return the ranges up to now: what the service pushed before it stood still is among it."""
+        kafka = self._settings.kafka
+        committed = committed_offsets(kafka, self._topics)
+        if any(c.metadata for tp, c in committed.items() if tp not in held):
+            raise ConnectorError(
+                "a push of the service is not over, and no service runs that could end it",
+                hint="start the service until `kafka-celonis intents` shows none, then give the same command again",
+            )
+        fresh = resolve(kafka, self._topics, self._found.start, Bound(Kind.LATEST)).ranges
+        if fresh.keys() != self._found.ranges.keys():
+            raise ConnectorError("partitions were added meanwhile", hint="give the same command again")
+        ends = {tp: max(r.end, held.get(tp, 0), _offset(committed, tp)) for tp, r in fresh.items()}
+        return {tp: r._replace(end=ends[tp]) for tp, r in fresh.items()}
+
+    def _refuse_empty(self, parts: Iterable[Part]) -> None:
+        """Refuse to leave tables without rows, unless that is allowed."""
+        names = ", ".join(part.target for part in parts)
+        if names and not self._found.request.allow_empty:
+            problem = f"no row comes of the range, so {names} would be empty: left as before"
+            raise ConnectorError(problem, hint="if it should be empty, --allow-empty")
+
+    def _messages(self, part: Part) -> int:
+        return sum(self.ranges[tp].messages for tp in self._partitions([part]))
+
+    def _is_empty(self, part: Part, before: Mapping[TopicPartition, Committed], done: Progress) -> bool:
+        """Whether no row has come of all that is read for a table: there was no job of it, now or earlier."""
+        earlier = any(
+            c.metadata or c.offset >= self.ranges[tp].end
+            for tp in self._partitions([part])
+            if self.ranges[tp].messages and (c := before.get(tp))
+        )
+        return part.target not in done.tables and not earlier
+
+    # --- what the ways share ----------------------------------------------------------------------------------
+
+    def _partitions(self, parts: Collection[Part]) -> list[TopicPartition]:
+        topics = {topic for part in parts for topic in part.topics}
+        return [tp for tp in self.ranges if tp.topic in topics]
+
+    @property
+    def _topics(self) -> list[str]:
+        return sorted({tp.topic for tp in self._found.ranges})
+
+    @property
+    def _plan(self) -> kept.Plan:
+        return kept.Plan(self._found.name, self.ranges)
+
+    def _keep(self) -> None:
+        """Keep the plan of what begins here; who has begun it at the same moment goes first."""
+        if self._found.resumed:
+            return
+        wait_until_alone(self._derived.kafka)
+        if kept.kept(self._settings.kafka, self._group) is not None:
+            hint = "give the same command again: it goes on, or tells who is at it"
+            raise SourceError("another process has begun this replay in the meantime", hint=hint)
+        kept.begin(self._settings.kafka, self._group, self._plan)
+
+    def _forget(self) -> None:
+        kept.forget(self._settings.kafka, self._group)
+
+    @property
+    def _budget(self) -> Callable[[TeamClock, ExitStack], Budget]:
+        share = share_of(self._settings, self._found.request)
+        return partial(make_replay_budget, self._settings, self._group, share)
+
+    def _push(self) -> Progress | None:
+        wait_until_alone(self._derived.kafka)
+        replace = self._found.request.way is Way.REPLACE
+        with Replay(self._derived, self.ranges, self._budget, replace=replace) as replay:
+            ended = replay.run(self._stopping, self._shown)
+        return replay.progress if ended else None
+
+    def _shown(self, progress: Progress) -> None:
+        self._show(progress)
+        if progress.seconds >= self._keep_at:
+            self._keep_at = progress.seconds + _KEEP_SECONDS
+            kept.keep(self._settings.kafka, self._group, self._plan)
+
+
+def _offset(committed: Mapping[TopicPartition, Committed], tp: TopicPartition) -> int:
+    return committed[tp].offset if tp in committed else 0
+
+
+def derived(settings: Settings, found: Outline) -> Settings:
+    """Return the settings of the replay: its own group and directory, its tables, and loads that are closed by size."""
+    size = _NEVER * 1000 if found.request.way is Way.REPLACE else load_bytes(settings)
+    flush = Flush.model_construct(records=_NEVER, bytes=size, age=float(_NEVER))
+    tables = [
+        p.entry.model_copy(update={"topics": list(p.topics), "target": p.target, "flush": flush}) for p in found.parts
+    ]
+    kafka = replay_settings(settings.kafka, group_of_replay(settings.kafka.group, found.name))
+    spool = settings.spool.model_copy(update={"directory": settings.spool.directory / f"replay-{found.name}"})
+    return settings.model_copy(update={"kafka": kafka, "tables": tables, "spool": spool})
