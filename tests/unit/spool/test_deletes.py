@@ -67,7 +67,7 @@ def buffer(tmp_path: Path) -> TableBuffer:
 
 def test_deletes_alone_are_held_fall_due_and_go_up_as_they_are(buffer: TableBuffer) -> None:
     add(buffer, [("a", DELETE), ("b", DELETE)])
-    assert buffer.fill == Fill(2, buffer.pending_bytes, 1.0)
+    assert buffer.fill == Fill(2, buffer.pending_bytes, 1.0, 2.0)
     assert list(buffer.held) == [OffsetRange("t", 0, 0, 2)]
     load = buffer.flush(SCHEMA, Trigger.AGE)
     (chunk,), (segment,) = build_chunks(load), load.segments
