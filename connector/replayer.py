@@ -25,7 +25,7 @@ from connector.core.bounds import Bound, Kind
 from connector.core.replays import Way
 from connector.emptying import empty
 from connector.errors import ConnectorError, SourceError
-from connector.handover import Handover, Interrupted
+from connector.handover import PATIENCE, Handover, Interrupted
 from connector.kafka import kept
 from connector.kafka.alone import replay_settings, wait_until_alone
 from connector.kafka.group import committed_offsets
@@ -55,16 +55,22 @@ _HELD = "the table is held until then; `kafka-celonis replay TABLE --abandon` le
 class Replayer:
     """Runs what an outline says; `stopping` ends it early, `show` is told how far it is.
 
-    `ranges` are what it reads: those of a table that is built anew are only known once that stands still.
+    The service has `patience` seconds to follow an order. `ranges` are what is read: those of a table that is built
+    anew are only known once that stands still.
     """
 
     def __init__(
-        self, settings: Settings, found: Outline, stopping: Callable[[], bool], show: Callable[[Progress], None]
+        self,
+        settings: Settings,
+        found: Outline,
+        stopping: Callable[[], bool],
+        show: Callable[[Progress], None],
+        patience: float = PATIENCE,
     ) -> None:
         self._settings, self._found, self._stopping, self._show = settings, found, stopping, show
         self._derived = derived(settings, found)
         self._group = self._derived.kafka.group
-        self._handover = Handover(settings.kafka, found.name, stopping)
+        self._handover = Handover(settings.kafka, found.name, stopping, patience)
         self._keep_at = _KEEP_SECONDS
         self.ranges = found.ranges
 

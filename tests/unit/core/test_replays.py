@@ -10,6 +10,7 @@ KEYED = Subject("T", "T", live=True, append=False, keyed=True, from_start=True, 
 APPEND = KEYED._replace(append=True, keyed=False)
 LOG = KEYED._replace(keyed=False)
 ELSEWHERE = KEYED._replace(target="OTHER", live=False)
+REPLACED = "all rows of T are replaced at once; its pushes are held until then"
 CUT = {"to_end": False}
 
 
@@ -42,11 +43,11 @@ def test_what_could_overwrite_or_double_rows_is_refused(way: Way, subject: Subje
         (Way.BESIDE, LOG, "rows of T are upserted by their Kafka coordinates: what is there stays, what is not comes"),
         (Way.INTO, ELSEWHERE, "OTHER takes the range; T and its service go on untouched"),
         (Way.INTO, ELSEWHERE._replace(append=True), "OTHER appends the range; T and its service go on untouched"),
-        (Way.REPLACE, KEYED, "all rows of T are replaced at once; its pushes are held until then"),
+        (Way.REPLACE, KEYED, REPLACED),
         (
             Way.REPLACE,
             KEYED._replace(from_start=False),
-            "all rows of T are replaced at once; its pushes are held until then; rows from before the range are gone then",
+            f"{REPLACED}; rows from before the range are gone then",
         ),
         (
             Way.REWIND,
