@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 BOUND = 4000  # schedules to search
-RARE = {"deletes what was not committed": 25_700}  # where to begin: few schedules tell
+BY_HAND = {"deletes what was not committed"}  # too few schedules tell: tests/unit/test_intent_protocol.py does
+RULES = sorted(MUTANTS.keys() - BY_HAND)
 
 
 def is_noticed(rule: str) -> bool:
     """Return whether a schedule breaks a law without `rule`."""
-    first = RARE.get(rule, 0)
     try:
-        run_seeds(range(first, first + BOUND), MUTANTS[rule])
+        run_seeds(range(BOUND), MUTANTS[rule])
     except Failure:
         return True
     return False
@@ -33,10 +33,10 @@ def is_noticed(rule: str) -> bool:
 
 @pytest.fixture(scope="module")
 def noticed() -> Iterator[dict[str, Future[bool]]]:
-    with on_all_cores(is_noticed, MUTANTS) as begun:
+    with on_all_cores(is_noticed, RULES) as begun:
         yield begun
 
 
-@pytest.mark.parametrize("rule", MUTANTS)
+@pytest.mark.parametrize("rule", RULES)
 def test_the_simulation_notices_that_the_connector(rule: str, noticed: dict[str, Future[bool]]) -> None:
     assert noticed[rule].result()

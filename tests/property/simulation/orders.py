@@ -59,9 +59,9 @@ class Person:
         return f"a person ends {order} of {tp}"
 
     @property
-    def waits(self) -> bool:
-        """Whether an order is not followed yet."""
-        return any(order.open for order in self.standing.values())
+    def waited_for(self) -> list[TopicPartition]:
+        """The partitions whose orders are not followed yet."""
+        return [tp for tp, order in self.standing.items() if order.open]
 
 
 class SimOrders:

@@ -104,7 +104,7 @@ class World(Stage):
         )
         return (
             reached
-            and not self.person.waits
+            and all(self._excused(tp) for tp in self.person.waited_for)
             and not self.platform.in_flight()
             and not self.broker.rebalancing
             and not self._busy()
