@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINE ?= docker
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export SECONDS FOREVER
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -22,7 +24,7 @@ demo: $(VENV)/.ready ## Stream a purchase-to-pay process through embedded parts 
 .PHONY: test
 test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apache Kafka
 	$(BIN)/coverage erase
-	$(BIN)/python -m tests.together tests/unit tests/contract tests/chart tests/property -- tests/integration tests/chaos
+	$(BIN)/python -m tests.together tests/unit tests/contract tests/chart tests/image tests/property -- tests/integration tests/chaos
 	$(BIN)/coverage report
 	$(BIN)/python -m pytest tests/hours # alone: it counts what is done in an hour that takes a minute
 
@@ -58,6 +60,23 @@ picture: $(VENV)/.ready ## Who is pushed next, and how long records wait; draws 
 chart: $(VENV)/.ready ## What of the Helm chart is made: README, schema of the configuration, dashboard, snapshot
 	$(BIN)/python -m helm.generate
 	$(BIN)/python -m tests.chart
+
+.PHONY: image
+image: ## The image, as kafka-celonis-connector with its version (ENGINE=docker, BASE=python:3.13-slim, FLAGS=)
+	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) --file docker/Dockerfile --tag kafka-celonis-connector:$(VERSION) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) $(FLAGS) .
+
+.PHONY: dist
+dist: $(VENV)/.ready ## Wheel and source distribution in dist, each installed once in a clean environment
+	rm -rf dist build
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
+	build/clean/bin/kafka-celonis --version
+	build/clean/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.tar.gz
+	build/clean/bin/kafka-celonis --version
+	rm -rf build
 
 .PHONY: clean
 clean: ## Remove what the targets made
