@@ -93,3 +93,14 @@ def test_the_library_example_names_what_exists() -> None:
     compile(example, "README.md", "exec")
     for method in re.findall(r"client\.([a-z_]+)\(", example):
         assert hasattr(scope["DataPushClient"], method), method
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_what_the_other_documents_name_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for path in re.findall(r"\]\(([^)#:]+)\)|`((?:connector|tests|helm|docker|config)/[\w./-]+)`", text):
+        assert (ROOT / "".join(path)).exists(), path
+    assert set(re.findall(r"kafka-celonis ((?:config )?[a-z]+)", text)) <= set(_commands(main))
