@@ -156,6 +156,6 @@ class OrderBook:
             if order != before and (order.open or before):
                 what = "took order" if before is None or order.state is OrderState.ASKED else "finished order"
                 log.info(what, at=str(tp), order=order.kind, state=order.state, replay=order.id, offset=order.offset)
-        for tp in self._told.keys() - found.keys():
+        for tp in sorted(self._told.keys() - found.keys()):
             log.info("left order", at=str(tp), order=self._told[tp].kind, replay=self._told[tp].id)
         self._told = dict(found)
