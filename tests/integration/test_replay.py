@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Consumer
 
+from connector.config_file import load
+from connector.core.replays import Way
+from connector.demo.running import RunningConnector
+from connector.errors import ConnectorError
+from connector.replayer import Replayer
+from connector.replaying import Request, outline
 from tests.integration.world import World, as_json
-from tests.kafka_broker import wait_for
+from tests.kafka_broker import SILENT, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from connector.demo.running import RunningConnector
     from tests.kafka_broker import KafkaBroker
 
 KEYS, ROWS, PARTITIONS = 50, 1000, 2
-PACE: dict[str, Any] = {"budget": {"pushes_per_hour": 125, "replay_share": 1.0}}  # so that turns come fast
+MANY = 60_000  # messages: some ten pushes, where a load is closed at half a megabyte
+PACE: dict[str, Any] = {  # turns come fast, and loads are small
+    "budget": {"pushes_per_hour": 125, "replay_share": 1.0},
+    "spool": {"bytes": "2 MiB"},
+    "kafka": {"properties": {"session.timeout.ms": 4000, "heartbeat.interval.ms": 500}},
+}
+MOMENTS = [("gave orders", "hold"), ("uploaded chunks",), ("pushed load",), ("gave orders", "resume")]  # to die
+COUNTED = "SELECT count(*), count(DISTINCT version), sum(version) FROM"
 pytestmark = pytest.mark.kafka
 
 
@@ -28,13 +43,21 @@ def world(kafka: KafkaBroker, tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def _table(topic: str, **more: Any) -> dict[str, Any]:
-    return {"topics": [topic], "target": "T", "format": "json", "keys": ["id"], **more}
+def _table(topic: str, name: str = "T", **more: Any) -> dict[str, Any]:
+    return {"topics": [topic], "target": name, "format": "json", **({} if more else {"keys": ["id"]}), **more}
+
+
+def _service(world: World, *tables: dict[str, Any], **sections: Any) -> RunningConnector:
+    return world.connector(*tables, **(PACE | sections))
 
 
 def _produce(world: World, topic: str, first: int, count: int = ROWS) -> None:
-    rows = ({"id": f"K{n % KEYS}", "version": n} for n in range(first, first + count))
+    rows = ({"id": f"K{n % KEYS}", "version": n, "note": _noise(n)} for n in range(first, first + count))
     world.produce(topic, [(n % PARTITIONS, as_json(row)) for n, row in enumerate(rows)])
+
+
+def _noise(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()  # does not compress
 
 
 def _latest(total: int) -> dict[str, int]:
@@ -47,6 +70,11 @@ def _stored(world: World, table: str) -> dict[str, int]:
     return dict(found)
 
 
+def _all_of(total: int) -> list[tuple[int, int, int]]:
+    """Return what COUNTED says of a table that holds each version once."""
+    return [(total, total, total * (total - 1) // 2)]
+
+
 def _replay(connector: RunningConnector, *options: str, code: int = 0) -> dict[str, Any]:
     """Run the command to its end, and return its summary."""
     found, said = connector.ask("replay", *options, "--yes", "--quiet")
@@ -55,10 +83,61 @@ def _replay(connector: RunningConnector, *options: str, code: int = 0) -> dict[s
     return dict(json.loads(summary))
 
 
+class _Process:
+    """The command as a process that can be killed, and started again with the same words."""
+
+    def __init__(self, world: World, name: str, tables: tuple[dict[str, Any], ...], *options: str) -> None:
+        folder = world.folder / name
+        folder.mkdir()
+        module = ("connector", "replay", *options, "--yes", "--quiet", "--config")
+        settings = world.settings(*tables, **PACE)
+        self.connector = RunningConnector(folder, settings, {"CELONIS_APP_KEY": world.key}, module)
+        self._read = 0
+
+    def kill_when(self, what: Callable[[], object]) -> None:
+        """Start it, and end it as `kill -9` does as soon as `what` is true."""
+        self._until(what)
+        self.connector.kill()
+
+    def stop_when(self, what: Callable[[], object]) -> None:
+        """Start it, and send SIGTERM as soon as `what` is true."""
+        self._until(what)
+        self.connector.stop()
+
+    def _until(self, what: Callable[[], object]) -> None:
+        self.start()
+        wait_for(lambda: what() or self.connector.exit_code is not None, 60)
+        assert self.connector.exit_code is None, self._log[self._read :]
+
+    def start(self) -> None:
+        self._read = len(self._log)
+        self.connector.start()
+
+    def wrote(self, *texts: str) -> bool:
+        """Return whether a line with all of `texts` came since its start."""
+        return any(all(text in line for text in texts) for line in self._log[self._read :].splitlines())
+
+    def end(self) -> dict[str, Any]:
+        """Start it, let it come to its end, and return its summary."""
+        self.start()
+        return self.summary(0)
+
+    def summary(self, code: int) -> dict[str, Any]:
+        assert self.connector.wait(60) == code, self._log[self._read :]
+        return dict(json.loads(self.connector.log(1)))
+
+    @property
+    def _log(self) -> str:
+        try:
+            return self.connector.log(10_000)
+        except FileNotFoundError:
+            return ""
+
+
 def test_a_range_goes_into_another_table_beside_the_service(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0)
-    with world.connector(_table(topic), **PACE) as connector:
+    with _service(world, _table(topic)) as connector:
         world.wait_until_committed()
         done = _replay(connector, "T", "--into", "OTHER", "--to", "200")
         _produce(world, topic, ROWS)
@@ -73,7 +152,7 @@ def test_a_range_goes_into_another_table_beside_the_service(world: World) -> Non
 def test_the_service_reads_a_range_again_and_the_table_equals_the_log(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0)
-    with world.connector(_table(topic), **PACE) as connector:
+    with _service(world, _table(topic)) as connector:
         world.wait_until_committed()
         done = _replay(connector, "T", "--rewind", "--from", "100")
         assert done["ended"] == "done"
@@ -83,24 +162,152 @@ def test_the_service_reads_a_range_again_and_the_table_equals_the_log(world: Wor
         assert _stored(world, "T") == _latest(2 * ROWS)
 
 
-def test_a_table_is_built_anew_while_live_messages_come_and_nothing_is_lost(world: World) -> None:
-    topic = world.topic(PARTITIONS)
-    _produce(world, topic, 0)
-    with world.connector(_table(topic), **PACE) as connector:
-        world.wait_until_committed()
-        _produce(world, topic, ROWS)
-        done = _replay(connector, "T", "--replace")
-        assert (done["ended"], done["pushes"]) == ("done", 1)
-        _produce(world, topic, 2 * ROWS)
-        world.wait_until_committed()
-        assert _stored(world, "T") == _latest(3 * ROWS)
-
-
-def test_what_would_put_old_values_over_new_ones_is_refused_with_the_ways_that_do_not(world: World) -> None:
+def test_what_cannot_be_done_is_refused_with_what_can_and_nothing_is_done_without_consent(world: World) -> None:
     topic = world.topic(PARTITIONS)
     _produce(world, topic, 0, 10)
-    with world.connector(_table(topic), **PACE) as connector:
-        code, said = connector.ask("replay", "T", "--yes")
-    assert code == 2
-    assert "would overwrite newer ones" in said
-    assert "--rewind" in said
+    with _service(world, _table(topic)) as connector:
+        world.wait_until_committed()
+        for options, said in (
+            ("T --yes", ("would overwrite newer ones", "--rewind")),
+            ("NONE --into OTHER --yes", ("NONE: no table of the configuration: there are T",)),
+            ("T --into t --yes", ("--into t: the service fills that table",)),
+            ("T --into OTHER", ("effect: OTHER takes the range", "not agreed to, so nothing was done")),
+        ):
+            code, answer = connector.ask("replay", *options.split())
+            assert code == 2, answer
+            assert all(text in answer for text in said), answer
+        code, plan = connector.ask("replay", "--all", "--into", "{table}_X", "--dry-run")
+    assert code == 0
+    assert "go on?" not in plan
+    assert "effect: T_X takes the range" in plan
+    assert world.count("OTHER", "T_X") == 0
+
+
+def test_killed_and_interrupted_in_the_middle_rows_are_appended_elsewhere_exactly_once(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    table = _table(topic, append=True)
+    _produce(world, topic, 0, MANY)
+    process = _Process(world, "replay", (table,), "T", "--into", "OTHER")
+    with _service(world, table):
+        process.kill_when(lambda: world.count("OTHER"))
+        _produce(world, topic, MANY)
+        before = world.count("OTHER")
+        process.stop_when(lambda: world.count("OTHER") > before)
+        interrupted = process.summary(7)
+        done = process.end()
+        again = process.end()
+        world.wait_until_committed()
+    assert 0 < before < MANY
+    assert (interrupted["ended"], done["ended"]) == ("interrupted", "done")
+    assert done["records"] < MANY - before, "it went on where it was"
+    assert (again["ended"], again["pushes"]) == ("done", 0), "to do it again would double the rows"
+    assert world.emulator.query(f"{COUNTED} OTHER") == _all_of(MANY)
+    assert world.emulator.query(f"{COUNTED} T") == _all_of(MANY + ROWS)
+
+
+def test_killed_between_any_steps_a_table_is_built_anew_and_no_row_is_lost_or_doubled(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    table = _table(topic, append=True)
+    _produce(world, topic, 0)
+    process = _Process(world, "replay", (table,), "T", "--replace")
+    with _service(world, table):
+        world.wait_until_committed()
+        for number, moment in enumerate(MOMENTS, 1):
+            process.kill_when(partial(process.wrote, *moment))
+            _produce(world, topic, number * ROWS)
+        done = process.end()
+        _produce(world, topic, 5 * ROWS)
+        world.wait_until_committed()
+    assert done["ended"] == "done"
+    assert world.emulator.query(f"{COUNTED} T") == _all_of(6 * ROWS)
+
+
+def test_replays_of_two_tables_run_at_once_and_the_same_one_runs_once(world: World) -> None:
+    topics = [world.topic(PARTITIONS), world.topic(PARTITIONS)]
+    tables = tuple(_table(topic, name) for topic, name in zip(topics, ("T", "U"), strict=True))
+    _produce(world, topics[0], 0, MANY)
+    _produce(world, topics[1], 0)
+    process = _Process(world, "replay", tables, "T", "--into", "OTHER", "--budget-share", "0.02")
+    with _service(world, *tables) as connector:
+        process.start()
+        wait_for(lambda: process.wrote("assigned partitions"), 60)
+        _replay(connector, "U", "--into", "ANOTHER")
+        code, said = connector.ask("replay", "T", "--into", "OTHER", "--yes", "--quiet")
+        assert (code, "runs this replay" in said) == (4, True), said
+        process.connector.stop()
+        assert process.summary(7)["ended"] == "interrupted"
+        _replay(connector, "T", "--into", "OTHER")
+    assert _stored(world, "OTHER") == _latest(MANY)
+    assert _stored(world, "ANOTHER") == _latest(ROWS)
+
+
+def test_a_table_is_emptied_only_where_that_is_allowed(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0)
+    with _service(world, _table(topic)) as connector:
+        world.wait_until_committed()
+        world.produce(topic, [(0, b"no JSON"), (1, b"no JSON")])
+        world.wait_until_committed()
+        for start in ("latest", str(ROWS // PARTITIONS)):  # no message, and messages of which no row comes
+            code, said = connector.ask("replay", "T", "--replace", "--from", start, "--yes", "--quiet")
+            assert (code, "T would be empty" in said, "--allow-empty" in said) == (6, True, True), said
+            assert _stored(world, "T") == _latest(ROWS)
+        done = _replay(connector, "T", "--replace", "--from", "latest", "--allow-empty")
+        assert done["ended"] == "done"
+        assert world.count("T") == 0
+        _produce(world, topic, 0)
+        world.wait_until_committed()
+    assert _stored(world, "T") == _latest(ROWS)
+
+
+def test_a_service_that_cannot_follow_orders_in_time_is_left_alone(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0)
+    service = _service(world, _table(topic))
+    settings = load(world.folder / "connector.yaml", {"CELONIS_APP_KEY": world.key})
+    found = outline(settings, Request(("T",), Way.REPLACE, "earliest", "latest"), 0)
+    client = {"bootstrap.servers": world.kafka.bootstrap, "group.id": world.group, "enable.auto.commit": False}
+    stranger = Consumer(client | {"logger": SILENT})
+    stranger.subscribe([topic])
+    try:
+        wait_for(lambda: stranger.poll(0.5) or stranger.assignment())
+        with pytest.raises(ConnectorError, match="has not followed the order for"):
+            Replayer(settings, found, lambda: False, lambda _: None, patience=2.0).run()
+    finally:
+        stranger.close()
+    with service:
+        world.wait_until_committed()
+    assert _stored(world, "T") == _latest(ROWS)
+
+
+def test_a_table_that_a_replay_holds_which_does_not_come_back_is_let_go(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    table = _table(topic, append=True)
+    _produce(world, topic, 0)
+    process = _Process(world, "replay", (table,), "T", "--replace")
+    with _service(world, table) as connector:
+        world.wait_until_committed()
+        process.kill_when(lambda: process.wrote("replaying"))
+        _produce(world, topic, ROWS)
+        assert world.count("T") == ROWS, "it is held"
+        code, said = connector.ask("replay", "T", "--abandon")
+        assert code == 0, said
+        assert "forgot the plan and the progress of replay" in said
+        assert f"{topic}[0]: withdrew the order to hold" in said
+        world.wait_until_committed()
+        assert "nothing to abandon" in connector.ask("replay", "T", "--abandon")[1]
+    assert world.emulator.query(f"{COUNTED} T") == _all_of(2 * ROWS)
+
+
+def test_over_the_ledger_a_replay_draws_on_the_pushes_of_the_service(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0, MANY)
+    ledger = {"mode": "ledger", "ledger": {"topic": f"ledger-{topic}"}, "pushes_per_hour": 240}
+    with _service(world, _table(topic), budget=ledger) as connector:
+        world.wait_until_committed()
+        done = _replay(connector, "T", "--into", "OTHER", "--budget-share", "1")
+        _produce(world, topic, MANY)
+        world.wait_until_committed()
+    assert done["pushes"] > 1
+    assert _stored(world, "OTHER") == _latest(MANY)
+    assert _stored(world, "T") == _latest(MANY + ROWS)
