@@ -40,6 +40,10 @@ chaos: $(VENV)/.ready ## Two million messages while everything breaks, then comp
 hours: $(VENV)/.ready ## Hours of the team's budget, a minute each, on a real broker (HOURS=6, FOREIGN=3: others push from then on)
 	$(BIN)/python -m tests.hours --hours $(or $(HOURS),6) $(if $(FOREIGN),--foreign $(FOREIGN))
 
+.PHONY: replays
+replays: $(VENV)/.ready ## Replays of ten million messages under live traffic, each way, killed and resumed (MESSAGES=)
+	$(BIN)/python -m tests.replays --messages $(or $(MESSAGES),10000000)
+
 .PHONY: check
 check: $(VENV)/.ready ## Lint, format, types, direction of imports
 	$(BIN)/ruff check .
