@@ -25,10 +25,10 @@ def main(config: Path) -> None:
     began = time.process_time()
     with Service(settings) as service:
         service.run(lambda: bool(signals))
-    print(time.process_time() - began, _largest_resident_memory())
+    print(time.process_time() - began, largest_resident_memory())
 
 
-def _largest_resident_memory() -> float:
+def largest_resident_memory() -> float:
     """Return MB since the start of this program; `ru_maxrss` would count the parent's, which a child inherits."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000

@@ -16,6 +16,7 @@ import psutil
 
 from benchmarks.decode import avro_decode_to_reference, json_decode_to_orjson
 from benchmarks.freshness import choose_to_max, freshness_to_optimum_steady
+from benchmarks.replaying import replay_to_streaming
 from benchmarks.streaming import Ground, end_to_end, resident_memory
 
 LATEST = Path(__file__).parent / "latest.json"
@@ -23,6 +24,7 @@ BARS = {  # name → (what, bar, whether more is better)
     "end_to_end_avro_cpu_to_floor": ("CPU of the whole path, as a multiple of a bare consume() loop", 3.0, False),
     "avro_decode_to_reference": ("Avro decoding, times faster than fastavro and Table.from_pylist", 10.0, True),
     "json_decode_to_orjson": ("JSON decoding, times faster than orjson.loads alone", 1.0, True),
+    "replay_cpu_to_streaming": ("CPU of a replay, as a multiple of streaming the same messages", 1.1, False),
     "rss_mb_5gb_20_tables": ("Resident memory while 5 GB flow through 20 tables, MB", 400.0, False),
     "freshness_to_optimum_steady": ("Mean weighted wait for a push at steady rates, to the optimum", 1.05, False),
     "choose_1000_to_max": ("Choosing among 1,000 tables, as a multiple of max() by area", 10.0, False),
@@ -40,10 +42,12 @@ def main() -> int:
     }
     with Ground() as ground:
         ratios["end_to_end_avro_cpu_to_floor"], flat = end_to_end(ground)
+        ratios["replay_cpu_to_streaming"], replayed = replay_to_streaming(ground)
         memory = resident_memory(ground)
         ratios["rss_mb_5gb_20_tables"] = memory.rss
     LATEST.write_text(json.dumps({"machine": machine(), "ratios": ratios}, indent=2) + "\n")
     print(f"On {machine()}; 2,000,000 flat records took {flat.seconds:.0f} s, 5 GB took {memory.seconds:.0f} s.")
+    print(f"2,000,000 replayed records took {replayed.cpu / 2:.2f} CPU s a million and {replayed.rss:.0f} MB.")
     print(f"Choosing whom to push among 1,000 tables took {milliseconds:.1f} ms.\n")
     print("| measured | bar | found |\n|---|---|---|")
     missed = 0

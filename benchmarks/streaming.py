@@ -77,14 +77,13 @@ class Ground:
                     producer.poll(0.5)
         producer.flush()
 
-    def stream(self, tables: list[dict[str, Any]], rows: int) -> Cost:
-        """Run a connector until `rows` are in DONE jobs, and return what it cost."""
+    def stream(self, tables: list[dict[str, Any]], rows: int, module: str = "benchmarks.connector_process") -> Cost:
+        """Run a connector until `rows` are in DONE jobs, or it has ended by itself, and return what it cost."""
         run = uuid.uuid4().hex[:8]
         folder = self.folder / run
         folder.mkdir()
         began = time.monotonic()
-        module = ("benchmarks.connector_process",)
-        connector = RunningConnector(folder, self._settings(run, tables), {"CELONIS_APP_KEY": self.key}, module)
+        connector = RunningConnector(folder, self._settings(run, tables), {"CELONIS_APP_KEY": self.key}, (module,))
         with connector:
             while connector.exit_code is None and _pushed_rows(connector) < rows:
                 time.sleep(LOOK_SECONDS)

@@ -5,6 +5,7 @@ Never runs anything. Invariant: whatever holds threads, sockets or files is let 
 
 from __future__ import annotations
 
+import gc
 import socket
 import uuid
 from typing import TYPE_CHECKING
@@ -108,6 +109,17 @@ class Origins:
         where = (celonis.team_url.rstrip("/"), celonis.pool_id.lower(), celonis.connection_id or "")
         config = fingerprint([*where, name, *keys])
         return Origin(self._identity.cluster(), self._identity.topic(topic), config, keyed=bool(keys))
+
+
+def calm_the_collector() -> None:
+    """Let the garbage collector pass over what is here to stay, and look less often.
+
+    A poll makes 10,000 message objects, each of which counts towards a collection, and none of which is ever in a
+    cycle; with the defaults a fifth of the CPU goes into looking through the modules for garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def make_celonis(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from connector.assembly import Origins, TableSinks, make_celonis, make_dead_letters
+from connector.assembly import Origins, TableSinks, calm_the_collector, make_celonis, make_dead_letters
 from connector.core.hours import Now, TeamClock
 from connector.core.loads import Done
 from connector.errors import ConnectorError
@@ -116,6 +116,7 @@ class Replay:
         Raises:
             ConnectorError: it cannot go on; the next step is in its hint.
         """
+        calm_the_collector()
         began = time.monotonic()
         shown = 0.0
         while not self._done():

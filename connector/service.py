@@ -6,14 +6,13 @@ and the spool is released.
 
 from __future__ import annotations
 
-import gc
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import structlog
 
-from connector.assembly import Origins, TableSinks, make_budget, make_celonis, make_dead_letters
+from connector.assembly import Origins, TableSinks, calm_the_collector, make_budget, make_celonis, make_dead_letters
 from connector.core.hours import HOUR, Now, TeamClock
 from connector.deadlines import Deadlines
 from connector.kafka.identity import Identity
@@ -104,7 +103,7 @@ class Service:
         Raises:
             ConnectorError: the service cannot go on.
         """
-        _calm_the_collector()
+        calm_the_collector()
         log.info("started", group=self._settings.kafka.group, tables=len(self._settings.tables), port=self.port)
         while not stopping():
             self._round(stopping=False)
@@ -126,17 +125,6 @@ class Service:
         now = self._read_clocks()
         self._pipeline.step(now)
         self._reporter.look(now, stopping=stopping)
-
-
-def _calm_the_collector() -> None:
-    """Let the garbage collector pass over what is here to stay, and look less often.
-
-    A poll makes 10,000 message objects, each of which counts towards a collection, and none of which is ever in a
-    cycle; with the defaults a fifth of the CPU goes into looking through the modules for garbage.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def _serve(settings: Settings, health: Health, metrics: Metrics, parts: ExitStack) -> int:
