@@ -234,9 +234,13 @@ class Replayer:
 
     def _shown(self, progress: Progress) -> None:
         self._show(progress)
-        if progress.seconds >= self._keep_at:
-            self._keep_at = progress.seconds + _KEEP_SECONDS
+        if progress.seconds < self._keep_at:
+            return
+        self._keep_at = progress.seconds + _KEEP_SECONDS
+        try:
             kept.keep(self._settings.kafka, self._group, self._plan)
+        except SourceError as e:  # what was kept stands for days
+            log.warning("could not keep the plan again", error=str(e))
 
 
 def _offset(committed: Mapping[TopicPartition, Committed], tp: TopicPartition) -> int:
