@@ -31,7 +31,7 @@ from connector.kafka.alone import replay_settings, wait_until_alone
 from connector.kafka.group import committed_offsets
 from connector.kafka.ranges import resolve
 from connector.replay import Progress, Replay
-from connector.replaying import group_of_replay, load_bytes, share_of
+from connector.replaying import group_of_replay, load_of, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -249,8 +249,9 @@ def _offset(committed: Mapping[TopicPartition, Committed], tp: TopicPartition) -
 
 def derived(settings: Settings, found: Outline) -> Settings:
     """Return the settings of the replay: its own group and directory, its tables, and loads that are closed by size."""
-    size = _NEVER * 1000 if found.request.way is Way.REPLACE else load_bytes(settings)
-    flush = Flush.model_construct(records=_NEVER, bytes=size, age=float(_NEVER))
+    whole = found.request.way is Way.REPLACE
+    rows, size = (_NEVER, _NEVER * 1000) if whole else load_of(settings)
+    flush = Flush.model_construct(records=rows, bytes=size, age=float(_NEVER))
     tables = [
         p.entry.model_copy(update={"topics": list(p.topics), "target": p.target, "flush": flush}) for p in found.parts
     ]

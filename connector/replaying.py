@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _UNSEEN_BYTES = 200.0  # of a message, where none was seen
 _TABLE = "{table}"  # stands for the table's name in --into
+_LOAD_ROWS = 2_000_000  # to choose the last row of each key takes some 40 bytes of memory a row
 _PARTS = 4  # loads for which the spool has place
 
 
@@ -189,7 +190,7 @@ def _size(settings: Settings, found: Survey, ranges: Mapping[TopicPartition, Ran
     return size_of(
         [_part_size(part, ranges, seen) for part in found.parts],
         chunk_bytes=settings.spool.chunk_bytes,
-        load_bytes=None if request.way is Way.REPLACE else load_bytes(settings),
+        load=None if request.way is Way.REPLACE else load_of(settings),
         per_hour=1.0 if request.way is Way.REWIND else replay_rate(settings, share_of(settings, request)),
     )
 
@@ -212,6 +213,6 @@ def share_of(settings: Settings, request: Request) -> float:
     return settings.budget.replay_share if request.share is None else request.share
 
 
-def load_bytes(settings: Settings) -> int:
-    """Return the bytes at which a load of a replay is closed: few pushes, and place for several in the spool."""
-    return max(settings.spool.bytes // _PARTS, 1)
+def load_of(settings: Settings) -> replays.Load:
+    """Return when a load of a replay is closed: few pushes, place for several in the spool, and memory in bounds."""
+    return replays.Load(_LOAD_ROWS, max(settings.spool.bytes // _PARTS, 1))

@@ -101,12 +101,20 @@ class Size(NamedTuple):
     seconds: float
 
 
-def size_of(tables: Collection[Part], *, chunk_bytes: int, load_bytes: int | None, per_hour: float) -> Size:
-    """Foretell a replay: `per_hour` pushes are its part of the budget, loads are closed at `load_bytes`.
+class Load(NamedTuple):
+    """The rows and bytes at which a load of a replay is closed."""
 
-    Without `load_bytes` a table is one load. No table takes less than a push, as long as it has messages.
-    """
+    rows: int
+    bytes: int
+
+    def needed(self, part: Part) -> int:
+        """Return how many loads `part` takes."""
+        return max(ceil(part.messages / self.rows), ceil(part.bytes / self.bytes))
+
+
+def size_of(tables: Collection[Part], *, chunk_bytes: int, load: Load | None, per_hour: float) -> Size:
+    """Foretell a replay: `per_hour` pushes are its part of the budget. Without `load` a table is one load."""
     chunks = sum(ceil(t.bytes / chunk_bytes) for t in tables)
-    pushes = sum(min(t.messages, max(1, ceil(t.bytes / load_bytes) if load_bytes else 1)) for t in tables)
+    pushes = sum(min(t.messages, load.needed(t) if load else 1) for t in tables)
     messages, size = sum(t.messages for t in tables), round(sum(t.bytes for t in tables))
     return Size(messages, size, chunks, pushes, pushes * HOUR / per_hour if pushes else 0.0)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Consumer
 
+from connector.celonis.auth import KeyAuth
+from connector.celonis.client import DataPushClient
 from connector.config_file import load
 from connector.core.replays import Way
 from connector.demo.running import RunningConnector
 from connector.errors import ConnectorError
 from connector.replayer import Replayer
 from connector.replaying import Request, outline
-from tests.integration.world import World, as_json
+from tests.integration.world import POOL, World, as_json
 from tests.kafka_broker import SILENT, wait_for
 
 if TYPE_CHECKING:
@@ -311,3 +313,19 @@ def test_over_the_ledger_a_replay_draws_on_the_pushes_of_the_service(world: Worl
     assert done["pushes"] > 1
     assert _stored(world, "OTHER") == _latest(MANY)
     assert _stored(world, "T") == _latest(MANY + ROWS)
+
+
+def test_a_table_that_refuses_rows_ends_a_replay_with_the_reason_though_all_was_read(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0, 10)
+    as_text = {"version": {"type": "STRING"}}
+    first = _service(world, _table(topic, keys=["id"], columns=as_text))
+    _replay(first, "T", "--into", "OTHER", "--to", "1")
+    with DataPushClient(world.emulator.url, POOL, KeyAuth("AppKey", world.key)) as client:
+        for job in client.list_jobs():
+            client.delete_job(job.id)  # so that nobody knows of what type its columns are
+    second = _service(world, _table(topic, keys=["id"], job_error_pushes=3))
+    code, said = second.ask("replay", "T", "--into", "OTHER", "--yes", "--quiet")
+    assert code == 6, said
+    assert "Column version: its type cannot change" in said.splitlines()[-1], "one line"
+    assert "then give the same command again" in said.splitlines()[-1]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from connector.core.replays import Part, Subject, Way, effect, name_of, objection, size_of
+from connector.core.replays import Load, Part, Subject, Way, effect, name_of, objection, size_of
 
 KEYED = Subject("T", "T", live=True, append=False, keyed=True, from_start=True, to_end=True)
 APPEND = KEYED._replace(append=True, keyed=False)
 LOG = KEYED._replace(keyed=False)
 ELSEWHERE = KEYED._replace(target="OTHER", live=False)
 REPLACED = "all rows of T are replaced at once; its pushes are held until then"
-CUT = {"to_end": False}
 
 
 @pytest.mark.parametrize(
@@ -20,15 +19,15 @@ CUT = {"to_end": False}
         (Way.BESIDE, APPEND, "T appends: its rows would be there twice"),
         (Way.BESIDE, KEYED, "would overwrite newer ones"),
         (Way.BESIDE, LOG, None),
-        (Way.BESIDE, LOG._replace(**CUT), None),
+        (Way.BESIDE, LOG._replace(to_end=False), None),
         (Way.INTO, KEYED, "--into T: the service fills that table"),
         (Way.INTO, APPEND, "--into T: the service fills that table"),
         (Way.INTO, ELSEWHERE, None),
         (Way.INTO, ELSEWHERE._replace(append=True, keyed=False, to_end=False), None),
         (Way.REWIND, APPEND, "T appends: its rows would be there twice"),
-        (Way.REWIND, KEYED._replace(**CUT), "drop --to"),
+        (Way.REWIND, KEYED._replace(to_end=False), "drop --to"),
         (Way.REWIND, KEYED._replace(from_start=False), None),
-        (Way.REPLACE, KEYED._replace(**CUT), "after the end of the range would be gone"),
+        (Way.REPLACE, KEYED._replace(to_end=False), "after the end of the range would be gone"),
         (Way.REPLACE, APPEND._replace(from_start=False), None),
     ],
 )
@@ -74,19 +73,20 @@ def test_the_same_command_has_the_same_name_and_another_one_has_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tables", "load_bytes", "chunks", "pushes"),
+    ("tables", "load", "chunks", "pushes"),
     [
-        ([Part(1000, 10_000.0)], 4_000, 10, 3),
+        ([Part(1000, 10_000.0)], Load(600, 4_000), 10, 3),
         ([Part(1000, 10_000.0)], None, 10, 1),
         ([Part(1000, 10_000.0), Part(1, 10.0)], None, 11, 2),
-        ([Part(1, 10.0), Part(0, 0.0)], 4_000, 1, 1),
+        ([Part(1, 10.0), Part(0, 0.0)], Load(600, 4_000), 1, 1),
         ([Part(0, 0.0)], None, 0, 0),
-        ([], 4_000, 0, 0),
+        ([], Load(600, 4_000), 0, 0),
+        ([Part(1000, 100.0)], Load(600, 4_000), 1, 2),
     ],
 )
 def test_pushes_follow_from_bytes_and_no_table_with_messages_takes_less_than_one(
-    tables: list[Part], load_bytes: int | None, chunks: int, pushes: int
+    tables: list[Part], load: Load | None, chunks: int, pushes: int
 ) -> None:
-    found = size_of(tables, chunk_bytes=1_000, load_bytes=load_bytes, per_hour=10.0)
+    found = size_of(tables, chunk_bytes=1_000, load=load, per_hour=10.0)
     assert (found.chunks, found.pushes, found.seconds) == (chunks, pushes, pushes * 360.0)
     assert (found.messages, found.bytes) == (sum(t.messages for t in tables), sum(t.bytes for t in tables))
