@@ -133,6 +133,7 @@ class _Stop:
 @click.option("--rewind", is_flag=True, help="The running service reads the range again, in order.")
 @click.option("--into", metavar="TABLE", help="Into another table, beside the running service; {table} is its name.")
 @click.option("--replace", is_flag=True, help="Build the table anew and swap it; its live pushes are held meanwhile.")
+@click.option("--dead-letters", is_flag=True, help="The table's dead letters, as the messages they were.")
 @click.option("--budget-share", type=click.FloatRange(0, 1, min_open=True), help="Of the pushes of an hour.")
 @click.option("--allow-empty", is_flag=True, help="--replace by no rows at all.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and end there.")
@@ -149,7 +150,7 @@ def replay(path: Path, **options: Any) -> None:  # noqa: ANN401 - as many as the
         replay_command.let_go(settings, request)
     elif options["print_job"]:
         click.echo(replay_command.job_manifest(request, options["print_job"], path), nl=False)
-    elif not replay_command.perform(settings, request, options, _Stop().requested):
+    elif not replay_command.perform(settings, request, options, lambda: _Stop().requested):
         sys.exit(EXIT_INTERRUPTED)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from connector.core.offsets import TopicPartition
 
 _NOT_FOUND = 404
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is behind no proxy
 
 
 class OpenIntent(NamedTuple):
@@ -63,7 +64,7 @@ def read_status(observe: Observe) -> dict[str, object]:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(observe.host, observe.host)  # noqa: S104 - where it listens, not we
     url = f"http://{f'[{host}]' if ':' in host else host}:{observe.port}/status"
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with _DIRECTLY.open(url, timeout=5) as answer:
             return dict(json.load(answer))
     except (URLError, OSError, ValueError) as e:
         hint = "start it with `kafka-celonis run`, or ask where it runs: same host, same observe.port"

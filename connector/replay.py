@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from connector.config import Settings
+    from connector.config import Kafka, Settings
     from connector.core.bounds import Range
     from connector.core.intents import Committed
     from connector.core.loads import Load, Receipt
@@ -69,8 +69,10 @@ class Replay:
         budget: Callable[[TeamClock, ExitStack], Budget],
         *,
         replace: bool,
+        source: Callable[[Kafka, Mapping[TopicPartition, Range]], BoundedSource] = BoundedSource,
     ) -> None:
         self._settings, self._ranges, self._make_budget, self._replace = settings, ranges, budget, replace
+        self._make_source = source
         self._clock = TeamClock(settings.budget.clock_speed)
         self.progress = Progress(sum(r.messages for r in ranges.values()))
 
@@ -89,7 +91,7 @@ class Replay:
         parts.callback(spool.close)
         tables, pusher = make_celonis(settings, parts)
         dead_letters = make_dead_letters(settings, parts)
-        self._source = BoundedSource(settings.kafka, self._ranges)
+        self._source = self._make_source(settings.kafka, self._ranges)
         parts.callback(self._source.close)
         routes = Routes(settings.tables)
         sinks = TableSinks(settings, routes, spool, tables, replay=True, replace=self._replace)

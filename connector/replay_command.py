@@ -44,7 +44,8 @@ def request_of(options: dict[str, Any]) -> Request:
     Raises:
         ConfigError: they exclude each other, or say too little.
     """
-    ways = [way for way in (Way.REWIND, Way.REPLACE) if options[way.value]] + [Way.INTO] * bool(options["into"])
+    possible = (Way.REWIND, Way.REPLACE, Way.INTO, Way.LETTERS)
+    ways: list[Way] = [way for way in possible if options[way.value.replace("-", "_")]]
     if len(ways) > 1:
         raise ConfigError([f"give one of {', '.join(f'--{way.value}' for way in ways)}"], source="replay")
     if bool(options["tables"]) == options["all_tables"]:
@@ -72,8 +73,12 @@ def _refuse_without_meaning(options: dict[str, Any], ways: list[Way]) -> None:
         raise ConfigError(["--abandon is done at once: drop --print-job and --dry-run"], source="replay")
 
 
-def perform(settings: Settings, request: Request, options: dict[str, Any], stopping: Callable[[], bool]) -> bool:
+def perform(
+    settings: Settings, request: Request, options: dict[str, Any], begin: Callable[[], Callable[[], bool]]
+) -> bool:
     """Show the plan, ask, run, and tell; return whether the replay came to its end.
+
+    `begin` is called once it was agreed to, and tells from then on whether it is to stop: Ctrl-C ends a question.
 
     Raises:
         ConnectorError: it cannot be, or cannot go on; the hint is the next step.
@@ -88,7 +93,7 @@ def perform(settings: Settings, request: Request, options: dict[str, Any], stopp
     show = _Bar(found.size.messages) if sys.stderr.isatty() and not options["quiet"] else _Lines()
     began = time.monotonic()
     with show:
-        replayer = Replayer(settings, found, stopping, show)
+        replayer = Replayer(settings, found, begin(), show)
         done = replayer.run()
     click.echo(json.dumps(_summary(found, replayer.ranges, done, time.monotonic() - began)))
     return done is not None
@@ -257,7 +262,7 @@ def job_manifest(request: Request, image: str, config: Path) -> str:
 def _arguments(request: Request) -> Iterator[str]:
     yield from request.tables or ("--all",)
     yield from ("--from", request.start, "--to", request.end)
-    if request.way in (Way.REWIND, Way.REPLACE):
+    if request.way in (Way.REWIND, Way.REPLACE, Way.LETTERS):
         yield f"--{request.way.value}"
     if request.into:
         yield from ("--into", request.into)

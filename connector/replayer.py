@@ -28,16 +28,19 @@ from connector.errors import ConnectorError, SourceError
 from connector.handover import PATIENCE, Handover, Interrupted
 from connector.kafka import kept
 from connector.kafka.alone import replay_settings, wait_until_alone
+from connector.kafka.bounded import BoundedSource
+from connector.kafka.dead_letter_source import DeadLetterSource
 from connector.kafka.group import committed_offsets
 from connector.kafka.ranges import resolve
 from connector.replay import Progress, Replay
-from connector.replaying import group_of_replay, load_of, share_of
+from connector.replaying import group_of_replay, load_of, share_of, takes
+from connector.routing import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from contextlib import ExitStack
 
-    from connector.config import Settings
+    from connector.config import Kafka, Settings
     from connector.core.bounds import Range
     from connector.core.hours import TeamClock
     from connector.core.intents import Committed
@@ -228,9 +231,15 @@ class Replayer:
     def _push(self) -> Progress | None:
         wait_until_alone(self._derived.kafka)
         replace = self._found.request.way is Way.REPLACE
-        with Replay(self._derived, self.ranges, self._budget, replace=replace) as replay:
+        with Replay(self._derived, self.ranges, self._budget, replace=replace, source=self._source) as replay:
             ended = replay.run(self._stopping, self._shown)
         return replay.progress if ended else None
+
+    def _source(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> BoundedSource:
+        if self._found.request.way is not Way.LETTERS:
+            return BoundedSource(kafka, ranges)
+        routes, table = Routes(self._settings.tables), self._found.parts[0].table.lower()
+        return DeadLetterSource(kafka, ranges, lambda topic: takes(routes, topic, {table}))
 
     def _shown(self, progress: Progress) -> None:
         self._show(progress)

@@ -127,14 +127,29 @@ def survey(settings: Settings, request: Request, now: int) -> Survey:
         raise ConfigError([problem], source="replay")
     routes = Routes(settings.tables)
     wanted = {table.lower() for table in request.tables}
-    found = resolve(settings.kafka, routes.topics, start, end, lambda topic: _belongs(routes, topic, wanted))
+    found = resolve(settings.kafka, routes.topics, start, end, lambda topic: takes(routes, topic, wanted))
     parts = tuple(_parts(routes, request, {tp.topic for tp in found.partitions}))
+    if request.way is Way.LETTERS:
+        topic = _letters(settings, parts)
+        found = resolve(settings.kafka, [topic], start, end)
+        parts = tuple(part._replace(topics=(topic,)) for part in parts)
     name = name_of(request.way, tuple(p.table for p in parts), request.start, request.end, request.into or "")
     live = {table.lower() for _, table in routes.known}
     return Survey(name, request, start, end, parts, found.ranges, tuple(found.remarks), live)
 
 
-def _belongs(routes: Routes, topic: str, wanted: Collection[str]) -> bool:
+def _letters(settings: Settings, parts: Sequence[Part]) -> str:
+    """Return the topic of the dead letters."""
+    topic = settings.kafka.dead_letter_topic
+    if topic is None:
+        raise ConfigError(["kafka.dead_letter_topic is null: nothing was kept"], source="replay")
+    if len(parts) != 1:
+        raise ConfigError(["--dead-letters takes one table at a time"], source="replay")
+    return topic
+
+
+def takes(routes: Routes, topic: str, wanted: Collection[str]) -> bool:
+    """Return whether `topic` goes to one of the tables `wanted` (in lower case), or to any where none is."""
     try:
         table = routes.route(topic)[1]
     except ConfigError:

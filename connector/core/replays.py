@@ -24,6 +24,7 @@ class Way(StrEnum):
     INTO = "into"  # into another table
     REPLACE = "replace"  # the table is built anew and swapped
     REWIND = "rewind"  # the running service reads again
+    LETTERS = "dead-letters"  # what was refused, as the messages that they were, beside the running service
 
 
 class Subject(NamedTuple):
@@ -56,9 +57,16 @@ def objection(way: Way, subject: Subject) -> str | None:
         return f"{table} appends: its rows would be there twice. {_REPLACE}; {_INTO}"
     if way is Way.BESIDE and subject.keyed:
         return f"old rows of {table} would overwrite newer ones with the same keys. {_REWIND}; {_REPLACE}; {_INTO}"
-    if way is Way.REWIND and not subject.to_end:
+    if way is Way.LETTERS and subject.keyed:
+        return f"a dead letter of {table} may be older than the row that its key has now. {_REWIND}"
+    return None if subject.to_end else _cut_short(way, table)
+
+
+def _cut_short(way: Way, table: str) -> str | None:
+    """Return why a range that ends before now must not be taken; None where it may."""
+    if way is Way.REWIND:
         return f"a rewind of {table} goes on to the end, since only all of the log in order makes it right: drop --to"
-    if way is Way.REPLACE and not subject.to_end:
+    if way is Way.REPLACE:
         return f"what came to {table} after the end of the range would be gone: drop --to, or use --into OTHER_TABLE"
     return None
 
@@ -72,6 +80,8 @@ def effect(way: Way, subject: Subject) -> str:
         case Way.INTO:
             how = "appends" if subject.append else "takes"
             return f"{target} {how} the range; {subject.table} and its service go on untouched"
+        case Way.LETTERS:
+            return f"dead letters of {target} become its rows; what is refused again is a dead letter again"
         case Way.REPLACE:
             gone = "" if subject.from_start else "; rows from before the range are gone then"
             return f"all rows of {target} are replaced at once; its pushes are held until then{gone}"

@@ -58,6 +58,7 @@ def _bound(settings: Observe) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((settings.host, settings.port))
+        sock.listen()  # who asks before the thread serves waits, and is not refused
     except OSError as e:
         sock.close()
         raise ConfigError([f"observe: cannot listen on {settings.host}:{settings.port}: {e.strerror}"]) from None

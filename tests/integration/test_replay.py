@@ -329,3 +329,21 @@ def test_a_table_that_refuses_rows_ends_a_replay_with_the_reason_though_all_was_
     assert code == 6, said
     assert "Column version: its type cannot change" in said.splitlines()[-1], "one line"
     assert "then give the same command again" in said.splitlines()[-1]
+
+
+def test_dead_letters_become_rows_once_what_refused_them_is_mended(world: World) -> None:
+    topic, other = world.topic(PARTITIONS), world.topic()
+    values = [n if n % 5 else f"word {n}" for n in range(10)]
+    world.produce(topic, [(n % PARTITIONS, as_json({"n": value})) for n, value in enumerate(values)])
+    world.produce(other, [(0, b"no json")])
+    others = _table(other, "U", append=True)
+    with _service(world, _table(topic, append=True, columns={"n": {"type": "INTEGER"}}), others) as connector:
+        world.wait_until_committed()
+        assert world.count("T") == 8
+        assert len(world.rejects(3)) == 3
+        assert connector.stop() == 0
+    mended = _table(topic, "W", append=True, columns={"n": {"type": "STRING"}})
+    with _service(world, mended, others) as connector:
+        done = _replay(connector, "W", "--dead-letters")
+        assert (done["ended"], done["records"]) == ("done", 2)
+        assert world.emulator.query("SELECT n FROM W ORDER BY n") == [("word 0",), ("word 5",)]
