@@ -29,7 +29,7 @@ STYLES = (  # ours first: marker, colour, size
     ("v", "#e5534b", 36),
 )
 TICKS = {15: "15 s", 60: "1 min", 300: "5 min", 900: "15 min", 2700: "45 min"}
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, and found by a search
     "svg.hashsalt": "freshness",
     "font.size": 10,
