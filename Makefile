@@ -24,7 +24,8 @@ demo: $(VENV)/.ready ## Stream a purchase-to-pay process through embedded parts 
 .PHONY: test
 test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apache Kafka
 	$(BIN)/coverage erase
-	$(BIN)/python -m tests.together tests/unit tests/contract tests/chart tests/image tests/property -- tests/integration tests/chaos
+	$(BIN)/python -m tests.together tests/unit tests/contract tests/chart tests/image tests/property \
+	  -- $(wildcard tests/integration/test_[a-k]*.py) -- $(wildcard tests/integration/test_[l-z]*.py) tests/chaos
 	$(BIN)/coverage report
 	$(BIN)/python -m pytest tests/hours # alone: it counts what is done in an hour that takes a minute
 

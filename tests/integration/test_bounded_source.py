@@ -100,7 +100,7 @@ TIMES = [START + t for t in (100, 200, 200, 200, 400, 300, 500)]  # equal ones, 
 
 @pytest.fixture(scope="module")
 def timed(kafka: KafkaBroker) -> str:
-    topic = kafka.create_topic()
+    topic = kafka.create_topic(config={"retention.ms": "-1"})  # their times lie long ago
     for time in TIMES:
         kafka.produce(topic, b"x", timestamp=time)
     return topic
@@ -140,7 +140,7 @@ def test_a_time_as_people_write_it_finds_its_messages(kafka: KafkaBroker, timed:
 
 
 def test_every_partition_has_offsets_of_its_own_for_a_time(kafka: KafkaBroker) -> None:
-    topic = kafka.create_topic(3)
+    topic = kafka.create_topic(3, config={"retention.ms": "-1"})
     kafka.produce(topic, b"a", b"b", timestamp=START)
     kafka.produce(topic, b"c", timestamp=START + 10, partition=1)
     found = resolve(settings(kafka.bootstrap), [topic], at(START + 5), LATEST).ranges
