@@ -168,7 +168,7 @@ def test_messages_deleted_while_they_are_waited_for_are_a_gap_too(kafka: KafkaBr
 def test_a_group_begins_where_it_is_told(
     kafka: KafkaBroker, new_reader: NewReader, start: str, expected: list[int]
 ) -> None:
-    topic = kafka.create_topic()
+    topic = kafka.create_topic(config={"retention.ms": "-1"})
     tp = TopicPartition(topic, 0)
     kafka.produce(topic, b"long ago", timestamp=1_000_000_000_000)
     kafka.produce(topic, b"lately")
