@@ -229,7 +229,7 @@ def test_replays_of_two_tables_run_at_once_and_the_same_one_runs_once(world: Wor
     tables = tuple(_table(topic, name) for topic, name in zip(topics, ("T", "U"), strict=True))
     _produce(world, topics[0], 0, MANY)
     _produce(world, topics[1], 0)
-    process = _Process(world, "replay", tables, "T", "--into", "OTHER", "--budget-share", "0.02")
+    process = _Process(world, "replay", tables, "T", "--into", "OTHER", "--budget-share", "0.002")
     with _service(world, *tables) as connector:
         process.start()
         wait_for(lambda: process.wrote("assigned partitions"), 60)
