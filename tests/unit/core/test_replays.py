@@ -24,6 +24,9 @@ REPLACED = "all rows of T are replaced at once; its pushes are held until then"
         (Way.INTO, APPEND, "--into T: the service fills that table"),
         (Way.INTO, ELSEWHERE, None),
         (Way.INTO, ELSEWHERE._replace(append=True, keyed=False, to_end=False), None),
+        (Way.LETTERS, KEYED, "may be older than the row that its key has now"),
+        (Way.LETTERS, APPEND._replace(to_end=False), None),
+        (Way.LETTERS, LOG, None),
         (Way.REWIND, APPEND, "T appends: its rows would be there twice"),
         (Way.REWIND, KEYED._replace(to_end=False), "drop --to"),
         (Way.REWIND, KEYED._replace(from_start=False), None),
@@ -42,6 +45,7 @@ def test_what_could_overwrite_or_double_rows_is_refused(way: Way, subject: Subje
         (Way.BESIDE, LOG, "rows of T are upserted by their Kafka coordinates: what is there stays, what is not comes"),
         (Way.INTO, ELSEWHERE, "OTHER takes the range; T and its service go on untouched"),
         (Way.INTO, ELSEWHERE._replace(append=True), "OTHER appends the range; T and its service go on untouched"),
+        (Way.LETTERS, LOG, "dead letters of T become its rows; what is refused again is a dead letter again"),
         (Way.REPLACE, KEYED, REPLACED),
         (
             Way.REPLACE,
