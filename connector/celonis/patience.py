@@ -67,7 +67,23 @@ class Patience:
             before_sleep=_warn,
             reraise=True,
         )
-        return retrying(call)
+        return retrying(self._while_open(call))
+
+    def _while_open(self, call: Callable[[], T]) -> Callable[[], T]:
+        """Return `call`, which says its last error again instead of sending once more behind a wait that `stop` cut."""
+        said: CelonisError | None = None
+
+        def once() -> T:
+            nonlocal said
+            if said is not None and self._stop.is_set():
+                raise said
+            try:
+                return call()
+            except CelonisError as e:
+                said = e
+                raise
+
+        return once
 
     def _wait(self, state: RetryCallState) -> float:
         hint = _hint(state)

@@ -103,5 +103,5 @@ def test_stopping_ends_a_wait_and_the_patience() -> None:
     waits = Waits(stop_after=2)
     with pytest.raises(CelonisError) as caught:
         Patience(waits, first=1.0, longest=8.0).repeat(failing(*errors))
-    assert caught.value is errors[2], "one last try after the wait was cut"
+    assert caught.value is errors[1], "nothing is sent behind a wait that was cut"
     assert len(waits.seconds) == 2
