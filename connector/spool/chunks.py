@@ -13,27 +13,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connector.core.loads import Chunk
-from connector.spool.last import last_rows
+from connector.spool.last import PART_ROWS, last_rows
 from connector.spool.reading import conformed, reading
 from connector.spool.segments import ParquetFile, check_file
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from connector.core.loads import Load, Segment
+    from connector.spool.candidates import Mask
 
-    Mask = npt.NDArray[np.bool_]
 
-
-def build_chunks(load: Load) -> tuple[Chunk, ...]:
+def build_chunks(load: Load, part_rows: int = PART_ROWS) -> tuple[Chunk, ...]:
     """Return the chunks of `load`, checked; none when no record of it is left. May be called again.
 
+    The last row of each key is chosen among some `part_rows` rows at a time.
+
     Raises:
-        SpoolFull: the disk did not take a chunk that had to be written anew.
+        SpoolFull: the disk did not take a chunk that had to be written anew, or scratch files.
         SpoolDamaged: the disk lost a segment.
     """
-    pairs = zip(load.segments, last_rows(load), strict=True)
+    pairs = zip(load.segments, last_rows(load, part_rows), strict=True)
     chunks = (_chunk(load, number, segment, mask) for number, (segment, mask) in enumerate(pairs))
     return tuple(chunk for chunk in chunks if chunk)
 

@@ -48,7 +48,7 @@ class ParquetFile:
         self._directory, self._table, self._label = directory, table, label
         self._path = directory / f"{_readable(table)}.{label}.open"
         self.schema = schema
-        with _disk_errors(self._path):
+        with disk_errors(self._path):
             self._sink = pa.OSFile(str(self._path), "wb")
             try:
                 self._writer = pq.ParquetWriter(self._sink, schema, **_SAFE_PARQUET)
@@ -66,14 +66,14 @@ class ParquetFile:
         table = pa.Table.from_batches(batches, self.schema)
         rows = table.num_rows
         group = max(1, min(ROW_GROUP_ROWS, rows * ROW_GROUP_BYTES // max(1, table.nbytes)))
-        with _disk_errors(self._path):
+        with disk_errors(self._path):
             self._writer.write_table(table, row_group_size=group)
         self.rows += rows
 
     def close(self, ranges: Sequence[OffsetRange]) -> Path:
         """Finish the file; return its final path, which names the table and the offset `ranges` of its rows."""
         merged = merge_ranges(ranges)
-        with _disk_errors(self._path):
+        with disk_errors(self._path):
             self._writer.add_key_value_metadata(
                 {"kafka_celonis.table": self._table, "kafka_celonis.ranges": json.dumps([list(r) for r in merged])}
             )
@@ -115,7 +115,7 @@ def check_file(path: Path, rows: int) -> int:
     return size
 
 
-class _disk_errors:  # noqa: N801 - reads as a statement
+class disk_errors:  # noqa: N801 - reads as a statement
     """Turn what the operating system says about the disk into SpoolFull."""
 
     def __init__(self, path: Path) -> None:

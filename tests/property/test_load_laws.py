@@ -51,8 +51,11 @@ BATCHES = batches_of("1", "2", "2.5", "9007199254740993", "null") | batches_of(
 )
 
 
-def rows_of(load: Load, *, deletes: bool = False) -> list[dict[str, Any]]:
-    chunks = [chunk for chunk in build_chunks(load) if chunk.deletes is deletes]
+PART_ROWS = st.sampled_from([1, 2, 5, 1000])  # among how many rows the last of a key is chosen at once
+
+
+def rows_of(load: Load, part_rows: int, *, deletes: bool = False) -> list[dict[str, Any]]:
+    chunks = [chunk for chunk in build_chunks(load, part_rows) if chunk.deletes is deletes]
     assert all(check_file(c.path, c.rows) == c.size for c in chunks)
     tables = [pq.read_table(c.path) for c in chunks]
     assert len({tuple(t.schema) for t in tables}) <= 1, "chunks of one load agree on their columns"
@@ -68,8 +71,10 @@ def text(value: str, wide: str) -> Any:
     return {"FLOAT": float, "INTEGER": int, "BOOLEAN": bool}[wide](value if wide != "BOOLEAN" else 1)
 
 
-@given(BATCHES, st.sampled_from([("k",), ("K", "p"), ("v",), ()]))
-def test_the_last_record_of_a_key_wins_by_partition_and_offset(batches: list[Batch], keys: tuple[str, ...]) -> None:
+@given(BATCHES, st.sampled_from([("k",), ("K", "p"), ("v",), ()]), PART_ROWS)
+def test_the_last_record_of_a_key_wins_by_partition_and_offset(
+    batches: list[Batch], keys: tuple[str, ...], part_rows: int
+) -> None:
     decoder = make_decoder(Table(topics=["t"], format="json", keys=list(keys), append=not keys), TableSchema(), None)
     model: dict[tuple[int, int], tuple[int, int, str]] = {}  # (partition, offset) → (key, partition, value)
     offsets = [0, 0, 0]
@@ -90,8 +95,8 @@ def test_the_last_record_of_a_key_wins_by_partition_and_offset(batches: list[Bat
                 buffer.drop({TopicPartition("t", batch.lost)})
                 model = {at: row for at, row in model.items() if at[0] != batch.lost}
         load = buffer.flush(decoder.schema, Trigger.AGE)
-        found = rows_of(load)
-        assert found == rows_of(load), "a load may be built again"
+        found = rows_of(load, part_rows)
+        assert found == rows_of(load, part_rows), "a load may be built again"
 
     column = decoder.schema.get("v")
     wide = column.type.value if column else "STRING"
@@ -146,12 +151,17 @@ def loaded(batches: list[Poll], directory: Path, target: Target) -> tuple[Load, 
     return buffer.flush(decoder.schema, Trigger.AGE), log
 
 
-@given(polls(st.none() | st.integers(0, 9)), st.booleans())
-def test_a_key_ends_up_either_upserted_or_deleted_by_its_last_record(batches: list[Poll], compound: bool) -> None:  # noqa: FBT001
+@given(polls(st.none() | st.integers(0, 9)), st.booleans(), PART_ROWS)
+def test_a_key_ends_up_either_upserted_or_deleted_by_its_last_record(
+    batches: list[Poll],
+    compound: bool,  # noqa: FBT001
+    part_rows: int,
+) -> None:
     with tempfile.TemporaryDirectory() as directory:
         load, log = loaded(batches, Path(directory), Target("t", ("p", "k") if compound else ("k",)))
-        upserts, deletes = rows_of(load), rows_of(load, deletes=True)
-        assert (upserts, deletes) == (rows_of(load), rows_of(load, deletes=True)), "a load may be built again"
+        upserts, deletes = rows_of(load, part_rows), rows_of(load, part_rows, deletes=True)
+        assert upserts == rows_of(load, 1000), "a load may be built again, in other parts"
+        assert deletes == rows_of(load, 1000, deletes=True)
     last = {((p, k) if compound else (k,)): v for (p, _), (k, v) in sorted(log.items())}
     key = (lambda row: (row["p"], row["k"])) if compound else (lambda row: (row["k"],))
     assert sorted((key(r), r["v"]) for r in upserts) == sorted((k, v) for k, v in last.items() if v is not None)
@@ -159,11 +169,11 @@ def test_a_key_ends_up_either_upserted_or_deleted_by_its_last_record(batches: li
     assert all(len(row) == len(load.target.keys) for row in deletes), "deletes go up as keys alone"
 
 
-@given(polls(st.none() | st.integers(NULL, 3)))
-def test_behind_its_last_tombstone_the_highest_value_of_order_by_wins(batches: list[Poll]) -> None:
+@given(polls(st.none() | st.integers(NULL, 3)) | polls(st.integers(NULL, 3)), PART_ROWS)
+def test_behind_its_last_tombstone_the_highest_value_of_order_by_wins(batches: list[Poll], part_rows: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         load, log = loaded(batches, Path(directory), Target("t", ("k",), "v"))
-        upserts, deletes = rows_of(load), rows_of(load, deletes=True)
+        upserts, deletes = rows_of(load, part_rows), rows_of(load, part_rows, deletes=True)
     behind: dict[int, list[tuple[int, int]]] = {}  # key → (value, partition) of the records that compete
     for (p, _), (k, v) in sorted(log.items()):
         if v is None:
@@ -190,11 +200,13 @@ KEYS: list[list[Any]] = [
         lambda keys: st.lists(st.lists(st.sampled_from(keys), min_size=1, max_size=4), min_size=1, max_size=4)
     ),
     st.booleans(),
+    PART_ROWS,
     st.data(),
 )
 def test_a_tombstone_deletes_the_row_of_the_record_with_its_key(
     polled: list[list[Any]],
     spills: bool,  # noqa: FBT001
+    part_rows: int,
     data: st.DataObject,
 ) -> None:
     decoder = make_decoder(Table(topics=["t"], format="json", keys=["id"]), TableSchema(), None)
@@ -216,8 +228,10 @@ def test_a_tombstone_deletes_the_row_of_the_record_with_its_key(
         for values in data.draw(st.permutations(polled)):
             take([(None, orjson.dumps({"id": v})) for v in values])
         load = buffer.flush(decoder.schema, Trigger.AGE)
-        assert rows_of(load) == []
-        assert 1 <= len(rows_of(load, deletes=True)) <= len({(type(v), v) for values in polled for v in values})
+        assert rows_of(load, part_rows) == []
+        assert (
+            1 <= len(rows_of(load, part_rows, deletes=True)) <= len({(type(v), v) for values in polled for v in values})
+        )
 
 
 Keyed = tuple[bool, list[tuple[int, bool]]]  # whether the key column is wide by now, and (key, deleted) a message
@@ -226,8 +240,11 @@ Keyed = tuple[bool, list[tuple[int, bool]]]  # whether the key column is wide by
 @given(
     st.lists(st.tuples(st.booleans(), st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=5)), max_size=6),
     st.sampled_from([ColumnType.FLOAT, ColumnType.STRING]),
+    PART_ROWS,
 )
-def test_deletes_and_records_compare_as_what_their_keys_have_widened_to(batches: list[Keyed], wide: ColumnType) -> None:
+def test_deletes_and_records_compare_as_what_their_keys_have_widened_to(
+    batches: list[Keyed], wide: ColumnType, part_rows: int
+) -> None:
     python: type = float if wide is ColumnType.FLOAT else str
     expected: dict[Any, tuple[bool, int]] = {}
     kind, offset = ColumnType.INTEGER, 0
@@ -245,7 +262,7 @@ def test_deletes_and_records_compare_as_what_their_keys_have_widened_to(batches:
             expected.update({python(k): (deleted, offset + i) for i, (k, deleted) in enumerate(rows)})
             offset += len(rows)
         load = buffer.flush(TableSchema((Column("k", wide), Column("at", ColumnType.INTEGER))), Trigger.AGE)
-        upserts, removed = rows_of(load), rows_of(load, deletes=True)
+        upserts, removed = rows_of(load, part_rows), rows_of(load, part_rows, deletes=True)
     assert sorted((r["k"], r["at"]) for r in upserts) == sorted(
         (k, at) for k, (gone, at) in expected.items() if not gone
     )
