@@ -127,6 +127,11 @@ class World:
 
         wait_for(lambda: not behind(), seconds)
 
+    def lag(self) -> int:
+        """Return how many messages of those produced the group has not committed."""
+        done = {(t, p): self.kafka.committed(self.group, t, p) for t, p in self._produced}
+        return sum(n - max(0, done[at]) for at, n in self._produced.items())
+
     def wait_for_rows(self, rows: int, *tables: str, seconds: float = 60.0) -> None:
         """Wait until `tables` have at least `rows` rows together."""
         assert self.emulator.wait_until(lambda: self.count(*tables) >= rows, seconds), (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from tests.kafka_broker import KafkaBroker
 
 KEYS, PARTITIONS, LIVE_SECONDS, LIVE_MESSAGES = 100_000, 4, 0.5, 1_000
+LOOK_SECONDS = 0.1
+ROW_BYTES = 10  # at least, of a row in the spool
+LOAD_ROWS = 2_000_000  # at which a replay closes a load
 WAYS = {"rewind": ("--rewind",), "replace": ("--replace",), "into": ("--into", "OTHER")}
 LIMIT = 7200.0  # seconds that one step may take
 SECTIONS: dict[str, Any] = {
@@ -31,24 +35,44 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-class Cost(NamedTuple):
-    """CPU seconds and the largest resident memory (MB) of a process."""
-
-    cpu: float
-    rss: float
-
-
 class Ended(NamedTuple):
-    """What the last run of a replay read by itself, the ends of its partitions, and what it cost."""
+    """What read the range in the end, by itself, and where its partitions ended (in offsets)."""
 
     records: int
     ends: list[int]
-    cost: Cost
 
-    def text(self, way: str) -> str:
-        """Return a line for people."""
-        each = f"{self.cost.cpu / self.records * 1e6:.1f} CPU s a million, " if self.records else ""
-        return f"{way}: {self.records:,} messages read after the kill, {each}peak RSS {self.cost.rss:.0f} MB"
+
+class Meter:
+    """What a process costs while the `with` block lasts: seconds, CPU seconds, largest resident memory (MB)."""
+
+    def __init__(self, process: RunningConnector) -> None:
+        self.seconds = self.cpu = self.rss = 0.0
+        self._process = psutil.Process(process.pid)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.seconds = time.monotonic() - self._began
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                times, rss = self._process.cpu_times(), self._process.memory_info().rss / 1e6
+            except psutil.Error:  # it has ended
+                return
+            self.cpu, self.rss = max(self.cpu, times.user + times.system), max(self.rss, rss)
+
+    def text(self, way: str, records: int) -> str:
+        """Return a line for people; `records` are those that were read meanwhile."""
+        each = f"{self.cpu / records * 1e6:.2f} CPU s a million" if records else "none read"
+        return f"{way}: {records:,} records after the kill in {self.seconds:.0f} s, {each}, peak RSS {self.rss:.0f} MB"
 
 
 class Traffic:
@@ -86,53 +110,82 @@ def run(kafka: KafkaBroker, folder: Path, count: int, say: Callable[[str], objec
         world.produce(topic, messages(0, count))
         table = {"topics": [topic], "target": "T", "format": "json", "keys": ["id"]}
         total, problems = count, list[str]()
-        with world.connector(table, **SECTIONS):
+        with world.connector(table, **SECTIONS) as service:
             world.wait_until_committed(LIMIT)
             for way, options in WAYS.items():
                 with Traffic(world, topic, total) as traffic:
-                    done = _killed_and_resumed(world, table, way, options)
+                    replay = _killed(world, table, way, options, count // 3)
+                    ended = _resumed(replay, way, say)
+                    if way == "rewind":
+                        _kill_the_service(service, world, count // 3, say)
                 total = traffic.total
                 world.wait_until_committed(LIMIT)
                 problems += [f"{way}: {p}" for p in _differences(world, "T", [total // PARTITIONS] * PARTITIONS)]
                 if way == "into":
-                    problems += _differences(world, "OTHER", done.ends)
-                say(done.text(way))
+                    problems += _differences(world, "OTHER", ended.ends)
         return problems
 
 
-def _killed_and_resumed(world: World, table: dict[str, Any], way: str, options: tuple[str, ...]) -> Ended:
-    """Run a way, kill it in the middle, run it to its end; return how the last run ended."""
+def _killed(world: World, table: dict[str, Any], way: str, options: tuple[str, ...], messages: int) -> RunningConnector:
+    """Run a way, and kill it: one that pushes in the middle of it, a rewind once the service has been asked."""
     folder = world.folder / way
     folder.mkdir()
     module = ("connector", "replay", "T", *options, "--yes", "--quiet", "--config")
     settings = world.settings(table, **SECTIONS)
     replay = RunningConnector(folder, settings, {"CELONIS_APP_KEY": world.key}, module)
     replay.start()
-    sign = "gave orders" if way == "rewind" else "flushed load" if way == "into" else "assigned partitions"
-    wait_for(lambda: sign in replay.log(1000) or replay.exit_code is not None, LIMIT)
+
+    def midway() -> bool:
+        log = replay.log(1000)
+        match way:
+            case "rewind":
+                return "gave orders" in log
+            case "into":
+                return log.count("flushed load") > messages // LOAD_ROWS
+        return _spooled(world) > messages * ROW_BYTES
+
+    _until(lambda: midway() or replay.exit_code is not None)
+    if replay.exit_code is not None:
+        raise AssertionError(replay.log())
     replay.kill()
+    return replay
+
+
+def _resumed(replay: RunningConnector, way: str, say: Callable[[str], object]) -> Ended:
+    """Start it again, let it come to its end, and tell what it cost."""
     replay.start()
-    cost = _watch(replay)
-    if replay.exit_code:
+    with Meter(replay) as meter:
+        code = replay.wait(LIMIT)
+    if code:
         raise AssertionError(replay.log())
     done = json.loads(replay.log(1))
-    ends = [r["to"] for _, r in sorted(done["partitions"].items())]
-    return Ended(int(done["records"]), ends, cost)
+    say(meter.text(way, int(done["records"])))
+    return Ended(int(done["records"]), [r["to"] for _, r in sorted(done["partitions"].items())])
 
 
-def _watch(replay: RunningConnector) -> Cost:
-    """Wait for the end of a process, and return what it had cost when it was last seen."""
-    process, cost = psutil.Process(replay.pid), Cost(0.0, 0.0)
-    while replay.exit_code is None:
-        try:
-            with process.oneshot():
-                times, rss = process.cpu_times(), process.memory_info().rss / 1e6
-        except psutil.NoSuchProcess:
-            break
-        cost = Cost(max(cost.cpu, times.user + times.system), max(cost.rss, rss))
-        threading.Event().wait(0.05)
-    replay.wait(LIMIT)
-    return cost
+def _kill_the_service(service: RunningConnector, world: World, messages: int, say: Callable[[str], object]) -> None:
+    """Kill the service in the middle of what it was told to read again, and tell what the rest costs."""
+    before = _decoded(service)
+    _until(lambda: _decoded(service) > before + messages)
+    service.kill()
+    service.start()
+    with Meter(service) as meter:
+        _until(lambda: world.lag() < LIVE_MESSAGES * 10)
+    say(meter.text("rewind, the service", round(_decoded(service))))
+
+
+def _spooled(world: World) -> int:
+    """Return the bytes that a replay has read and not pushed."""
+    return sum(file.stat().st_size for file in world.folder.glob("spool/replay-*/records/*/*"))
+
+
+def _until(what: Callable[[], bool]) -> None:
+    """Look now and then, since to look costs a part of a processor."""
+    wait_for(lambda: what() or threading.Event().wait(LOOK_SECONDS), LIMIT)
+
+
+def _decoded(service: RunningConnector) -> float:
+    return service.metrics().get("kafka_celonis_records_decoded_total", 0.0)
 
 
 def _differences(world: World, table: str, ends: list[int]) -> Iterator[str]:
