@@ -10,6 +10,7 @@ import socket
 import uuid
 from typing import TYPE_CHECKING
 
+from connector.celonis.calls import UNCOUNTED
 from connector.celonis.client import DataPushClient
 from connector.celonis.patience import Pace
 from connector.celonis.pusher import JobPusher
@@ -35,6 +36,7 @@ from connector.spool.chunks import build_chunks
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from connector.celonis.calls import Calls
     from connector.celonis.preparing import BuildChunks
     from connector.config import Settings
     from connector.core.hours import TeamClock
@@ -123,13 +125,13 @@ def calm_the_collector() -> None:
 
 
 def make_celonis(
-    settings: Settings, parts: ExitStack, build: BuildChunks = build_chunks
+    settings: Settings, parts: ExitStack, build: BuildChunks = build_chunks, calls: Calls = UNCOUNTED
 ) -> tuple[PlatformTables, JobPusher]:
     """Return who tells the columns of tables, and who pushes what `build` makes of a load."""
-    client = parts.enter_context(DataPushClient.of(settings.celonis))
-    tables = PlatformTables(client, settings.celonis.connection_id)
+    client = parts.enter_context(DataPushClient.of(settings.celonis, calls))
+    tables = PlatformTables(client, settings.celonis.connection_id, calls=calls)
     parts.callback(tables.close)
-    pusher = _pusher(settings, client, build)
+    pusher = _pusher(settings, client, build, calls)
     parts.callback(pusher.close)
     return tables, pusher
 
@@ -217,7 +219,7 @@ def replay_rate(settings: Settings, share: float) -> float:
     return min(wanted, left)
 
 
-def _pusher(settings: Settings, client: DataPushClient, build: BuildChunks) -> JobPusher:
+def _pusher(settings: Settings, client: DataPushClient, build: BuildChunks, calls: Calls) -> JobPusher:
     celonis = settings.celonis
     return JobPusher(
         client,
@@ -227,4 +229,5 @@ def _pusher(settings: Settings, client: DataPushClient, build: BuildChunks) -> J
         connection_id=celonis.connection_id,
         job_timeout=celonis.job_timeout,
         pace=Pace().at(settings.budget.clock_speed),
+        calls=calls,
     )

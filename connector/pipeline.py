@@ -319,6 +319,7 @@ class Pipeline:
 
     def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
         """Take note of new partitions and what is committed of each; return those that must not flow yet."""
+        self._observer.rebalanced("assigned")
         log.info("assigned partitions", partitions=len(committed), total=len(self._source.assigned))
         self.recovery.assigned(committed)
         self.orders.assigned(committed.keys())
@@ -331,11 +332,13 @@ class Pipeline:
         """
         leaving = set(partitions) - self.pushes.undecided
         self._source.commit({tp: c for tp, c in self._commits().items() if tp in leaving})
+        self._observer.rebalanced("revoked")
         log.info("revoked partitions", partitions=len(partitions))
         self._forget(partitions)
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what is here of `partitions`: someone else reads them already."""
+        self._observer.rebalanced("lost")
         log.warning("lost partitions", partitions=len(partitions))
         self._forget(partitions)
 

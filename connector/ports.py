@@ -273,6 +273,10 @@ class Observer(Protocol):
         """A table stands still until a person acts."""
         ...
 
+    def rebalanced(self, event: str) -> None:
+        """The group moved partitions: `assigned`, `revoked` or `lost`."""
+        ...
+
 
 class Pusher(Protocol):
     """Turns loads into jobs in its own threads; every request ends in exactly one receipt."""

@@ -85,6 +85,13 @@ class Pushes:
         pushes = (s.push for s in self._sinks.values() if s.push)
         return {tp for push in pushes if push.stage is Stage.DECIDING for tp in push.notes}
 
+    @property
+    def intents(self) -> dict[str, int]:
+        """How many partitions each job carries that is decided on, and not committed as done yet."""
+        pushes = (s.push for s in self._sinks.values() if s.push)
+        ours = {p.prepared.job_id: len(p.kept_notes) for p in pushes if p.prepared and p.kept_notes}
+        return ours | self._recovery.intents
+
     def start(self, sink: TableSink, push: Push) -> None:
         """Take in a load that was just sealed."""
         self._spool.keep(push.load)
@@ -170,7 +177,13 @@ class Pushes:
             told = said if reason == said else f"{said}; {reason}"
             self._halt(sink, push, f"{told} (mend the data or the table in Celonis, then restart)")
             return
-        log.warning("searching for bad records", table=sink.table, records=sink.isolation.limit, job=receipt.job_id)
+        log.warning(
+            "searching for bad records",
+            table=sink.table,
+            load=push.load.id,
+            job=receipt.job_id,
+            records=sink.isolation.limit,
+        )
         self._forget_records(sink, sink.held)
         self._release(sink, push)
 

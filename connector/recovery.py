@@ -92,6 +92,11 @@ class Recovery:
         return waiting | dict.fromkeys(self.refused, "refused")
 
     @property
+    def intents(self) -> dict[str, int]:
+        """How many partitions wait for each job."""
+        return {job.job_id: len(job.ends) for job in self._jobs.values()}
+
+    @property
     def executing(self) -> int:
         """How many of the jobs run, or are about to."""
         return sum(job.asked and job.status is not None for job in self._jobs.values())

@@ -13,7 +13,7 @@ import structlog
 from connector.core.watch import PATIENCE, Watch
 from connector.kafka.starts import DATA_LOSS_HINT
 from connector.ledger import LedgerBudget
-from connector.observe.gauges import BudgetGauges, Gauges, TableGauges
+from connector.observe.gauges import BudgetGauges, Gauges, IntentGauges, TableGauges
 from connector.ports import Source
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ class Consumer(Source, Protocol):
 
 
 class Reporter:
-    """Looks at one service, and tells `health`, `metrics` and the log; `mode` is how the budget is kept."""
+    """Looks at one service, and tells `health`, `metrics` and the log.
+
+    `mode` is how the budget is kept, of `pushes_per_hour` by all replicas together.
+    """
 
     def __init__(
         self,
@@ -74,12 +77,15 @@ class Reporter:
         spool: Spool,
         budget: Budget,
         mode: str,
+        pushes_per_hour: float,
         deadlines: Deadlines,
         health: Health,
         metrics: Metrics,
     ) -> None:
         self._pipeline, self._source, self._spool, self._budget = pipeline, source, spool, budget
         self._mode, self._deadlines, self._health, self._metrics = mode, deadlines, health, metrics
+        self._pushes_per_hour = pushes_per_hour
+        self._known_jobs: dict[str, float] = {}  # those of open intents, and since when
         self._watch = Watch()
         self._looked_at: float | None = None
 
@@ -100,7 +106,8 @@ class Reporter:
             troubles=self._troubles(),
             budget={"mode": self._mode, **_told(found.budget)},
         )
-        self._metrics.show(found._replace(stuck=self._watch.stuck.keys()))
+        ready, _ = self._health.ready()
+        self._metrics.show(found._replace(stuck=self._watch.stuck.keys(), ready=ready))
 
     def _found(self, now: Now, elapsed: float) -> Gauges:
         lag, source = self._source.lag(), self._source
@@ -111,11 +118,19 @@ class Reporter:
             lost=source.lost,
             paused=self._pipeline.held_back(now),
             stuck=(),
+            ready=False,
+            intents=self._intents(now.mono),
             budget=self._budget_gauges(now),
             spool_bytes=self._spool.used,
             memory_bytes=self._spool.memory,
             elapsed=elapsed,
         )
+
+    def _intents(self, now: float) -> IntentGauges:
+        """Count them; how old one is, is known from when it was first seen here."""
+        found = self._pipeline.pushes.intents
+        self._known_jobs = {job: self._known_jobs.get(job, now) for job in found}
+        return IntentGauges(sum(found.values()), now - min(self._known_jobs.values(), default=now))
 
     def _watch_partitions(self, found: Gauges, now: Now) -> None:
         """Tell of partitions that should move and do not; while no broker answers, none of them could."""
@@ -129,9 +144,11 @@ class Reporter:
     def _budget_gauges(self, now: Now) -> BudgetGauges:
         budget = self._budget
         left, next_push = budget.left(now), max(0.0, budget.next_at(now) - now.mono)
+        own = self._pushes_per_hour * self._source.share
         if isinstance(budget, LedgerBudget):
-            return BudgetGauges(left, next_push, budget.trouble, budget.alone(now))
-        return BudgetGauges(left, next_push)
+            alone = budget.alone(now)
+            return BudgetGauges(left, next_push, own if alone else budget.known.rate, budget.trouble, alone)
+        return BudgetGauges(left, next_push, own)
 
     def _troubles(self) -> dict[str, str]:
         """Return what waits for a person, by what it is, with the reason and the way out."""

@@ -19,6 +19,7 @@ from connector.kafka.identity import Identity
 from connector.kafka.orders import OrderDesk
 from connector.kafka.source import KafkaSource
 from connector.observe.health import Health
+from connector.observe.lingering import Lingering
 from connector.observe.metrics import Metrics
 from connector.observe.server import ObserveServer
 from connector.pipeline import Pipeline
@@ -60,9 +61,12 @@ class Service:
         """Make the parts, those that others need first; they are closed the other way round."""
         metrics, health = Metrics(), Health(time.monotonic)
         self.port = _serve(settings, health, metrics, parts)
+        self._lingering = Lingering(health, metrics)
+        parts.callback(self._lingering.close)  # behind all but the port
+        metrics.limited(settings.spool.bytes)
         spool = DiskSpool(settings.spool, settings.memory)
         parts.callback(spool.close)
-        tables, pusher = make_celonis(settings, parts)
+        tables, pusher = make_celonis(settings, parts, calls=metrics)
         dead_letters = make_dead_letters(settings, parts)
         budget = make_budget(settings, self._clock, parts)
         orders = OrderDesk(settings.kafka)
@@ -91,6 +95,7 @@ class Service:
             spool=spool,
             budget=budget,
             mode=settings.budget.mode,
+            pushes_per_hour=settings.budget.pushes_per_hour,
             deadlines=_deadlines(settings, self._clock, routes),
             health=health,
             metrics=metrics,
@@ -105,9 +110,10 @@ class Service:
         """
         calm_the_collector()
         log.info("started", group=self._settings.kafka.group, tables=len(self._settings.tables), port=self.port)
-        while not stopping():
-            self._round(stopping=False)
-        self._drain()
+        with self._lingering.watching(stopping):
+            while not stopping():
+                self._round(stopping=False)
+            self._drain()
 
     def _read_clocks(self) -> Now:
         return Now(time.monotonic(), self._clock.of(time.time()))

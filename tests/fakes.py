@@ -344,3 +344,6 @@ class FakeObserver:
 
     def halted(self, table: str, reason: str) -> None:
         self.events.append(("halted", (table, reason)))
+
+    def rebalanced(self, event: str) -> None:
+        self.events.append(("rebalanced", event))

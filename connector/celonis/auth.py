@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import orjson
 
+from connector.celonis.calls import UNCOUNTED
 from connector.celonis.failures import Answer, failure_of_answer
 from connector.celonis.outcomes import Operation, reaction
 from connector.errors import CelonisError, CelonisUnauthorized, Reaction
@@ -20,6 +21,7 @@ from connector.errors import CelonisError, CelonisUnauthorized, Reaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from connector.celonis.calls import Calls
     from connector.config import Auth, OAuth
 
 _AHEAD = 60.0  # seconds before its end at which a token is refreshed, or a third of its life where that is shorter
@@ -29,7 +31,7 @@ _REFUSALS = (400, 401, 403)  # "invalid_client", "invalid_scope": servers differ
 TOKEN_SECONDS = 30.0  # a request that an auth flow makes has none of the client's timeouts
 
 
-def auth_of(settings: Auth, team_url: str) -> httpx.Auth:
+def auth_of(settings: Auth, team_url: str, calls: Calls = UNCOUNTED) -> httpx.Auth:
     """Return the way of authentication that is configured."""
     if settings.app_key:
         return KeyAuth("AppKey", settings.app_key.get_secret_value())
@@ -37,7 +39,7 @@ def auth_of(settings: Auth, team_url: str) -> httpx.Auth:
         return KeyAuth("Bearer", settings.bearer.get_secret_value())
     if settings.oauth is None:
         raise ValueError("Auth holds no credentials")
-    return OAuthClientCredentials(settings.oauth, f"{team_url.rstrip('/')}/oauth2/token")
+    return OAuthClientCredentials(settings.oauth, f"{team_url.rstrip('/')}/oauth2/token", calls=calls)
 
 
 class KeyAuth(httpx.Auth):
@@ -55,8 +57,10 @@ class KeyAuth(httpx.Auth):
 class OAuthClientCredentials(httpx.Auth):
     """OAuth 2.0 client credentials (RFC 6749, 4.4); `clock` gives monotonic seconds."""
 
-    def __init__(self, oauth: OAuth, token_url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._oauth, self._token_url, self._clock = oauth, token_url, clock
+    def __init__(
+        self, oauth: OAuth, token_url: str, clock: Callable[[], float] = time.monotonic, calls: Calls = UNCOUNTED
+    ) -> None:
+        self._oauth, self._token_url, self._clock, self._calls = oauth, token_url, clock, calls
         self._lock = threading.Lock()
         self._token = ""
         self._fresh_until = 0.0
@@ -97,6 +101,7 @@ class OAuthClientCredentials(httpx.Auth):
             token, life = _bearer(body["access_token"]), float(body.get("expires_in") or _UNSAID)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise failure_of_answer(Operation.TOKEN, answer._replace(status=0), "", "not a token") from None
+        self._calls.refreshed()
         self._token = token
         self._fresh_until = self._clock() + life - min(_AHEAD, life / 3)
 

@@ -16,6 +16,7 @@ import orjson
 
 from connector import __version__
 from connector.celonis.auth import TOKEN_SECONDS, auth_of
+from connector.celonis.calls import UNCOUNTED
 from connector.celonis.failures import Answer, failure_of_answer, failure_of_silence
 from connector.celonis.jobs import Job, UploadedChunk
 from connector.celonis.outcomes import Operation, reaction
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from connector.celonis.calls import Calls
     from connector.celonis.jobs import JobSpec
     from connector.config import Celonis
 
@@ -76,14 +78,14 @@ class DataPushClient:
         )
 
     @classmethod
-    def of(cls, settings: Celonis) -> Self:
+    def of(cls, settings: Celonis, calls: Calls = UNCOUNTED) -> Self:
         """Return the client that `settings` describes; raises ConfigError when its certificates cannot be used."""
         proxy_auth = settings.proxy_auth
         credentials = (proxy_auth.username, proxy_auth.password.get_secret_value()) if proxy_auth else None
         return cls(
             settings.team_url,
             settings.pool_id,
-            auth_of(settings.auth, settings.team_url),
+            auth_of(settings.auth, settings.team_url, calls),
             prefix=settings.api_prefix,
             timeout=settings.request_timeout,
             upload_timeout=settings.upload_timeout,

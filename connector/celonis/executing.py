@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, stop_any
 from tenacity.nap import sleep_using_event
@@ -40,6 +40,13 @@ class Attempt:
     sent: bool = False
 
 
+class _Watched(NamedTuple):
+    """A job at its end, as far as it was waited for; `queued`: seconds until it was seen to run."""
+
+    job: Job
+    queued: float
+
+
 class Executor:
     """Executes jobs; threads may share it. `clock` gives monotonic seconds, those of the deadlines."""
 
@@ -66,10 +73,8 @@ class Executor:
                 return self._given_up(prepared, f"{wrong}: an upload came in late")
             if not self._execute(prepared.job_id, attempt):
                 return Doubtful(prepared.load, prepared, 0.0, "the grant ran out before the execute", late=True)
-            job = self._watched(prepared.job_id)
-        elif not job.status.final:
-            job = self._watched(prepared.job_id)
-        return self._ended(job, prepared, time.monotonic() - began)
+        watched = _Watched(job, 0.0) if job.status.final else self._watched(prepared.job_id)
+        return self._ended(watched, prepared, time.monotonic() - began)
 
     def see(self, job_id: str) -> Seen:
         """Return what the platform knows of a job."""
@@ -88,7 +93,7 @@ class Executor:
             return seen
         if seen.status is Status.NEW and not self._execute(job_id, attempt):
             return seen
-        job = self._watched(job_id)
+        job, _ = self._watched(job_id)
         return Seen(job_id, job.status, job.logs, executed=attempt.sent)
 
     def _given_up(self, prepared: Prepared, why: str) -> Receipt:
@@ -116,11 +121,14 @@ class Executor:
                 raise
         return True
 
-    def _watched(self, job_id: str) -> Job:
+    def _watched(self, job_id: str) -> _Watched:
         """Return the job at its end; still NEW after a while it was never executed, whatever the answer was."""
-        began = time.monotonic()
+        began, queued = time.monotonic(), 0.0
 
         def waits(job: Job) -> bool:
+            nonlocal queued
+            if job.status in (Status.NEW, Status.QUEUED):
+                queued = time.monotonic() - began
             started = job.status is not Status.NEW
             return not job.status.final and (started or time.monotonic() - began < self._pace.started)
 
@@ -132,15 +140,16 @@ class Executor:
             retry_error_callback=_last_result,
         )
         sleep_using_event(self._stop)(self._pace.poll_first)
-        return watching(lambda: self._patiently(lambda: self._client.get_job(job_id)))
+        job = watching(lambda: self._patiently(lambda: self._client.get_job(job_id)))
+        return _Watched(job, queued)
 
-    def _ended(self, job: Job, prepared: Prepared, executing: float) -> Receipt:
-        load = prepared.load
+    def _ended(self, watched: _Watched, prepared: Prepared, executing: float) -> Receipt:
+        job, load = watched.job, prepared.load
         if job.status is Status.DONE:
             rows = sum(c.rows for c in prepared.chunks if not c.deletes)
             deleted = sum(c.rows for c in prepared.chunks if c.deletes)
             seconds, size = prepared.seconds + executing, sum(c.size for c in prepared.chunks)
-            return Done(load, job.id, rows, size, seconds, deleted, executing)
+            return Done(load, job.id, rows, size, seconds, deleted, executing, watched.queued)
         if job.status.final:
             return JobFailed(load, job.id, job.status, job.logs)
         if job.status is Status.NEW or self._stop.is_set():

@@ -15,6 +15,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 from tenacity.wait import wait_exponential, wait_random
 
+from connector.celonis.calls import UNCOUNTED
 from connector.errors import CelonisError, CelonisThrottled, Reaction
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tenacity import RetryCallState
+
+    from connector.celonis.calls import Calls
 
 log = structlog.get_logger()
 
@@ -47,8 +50,16 @@ class Pace(NamedTuple):
 class Patience:
     """Waits of `first` seconds, ever longer up to `longest`, for `give_back` seconds in all; threads may share it."""
 
-    def __init__(self, stop: threading.Event, *, first: float, longest: float, give_back: float = math.inf) -> None:
-        self._stop, self._first, self._give_back = stop, first, give_back
+    def __init__(
+        self,
+        stop: threading.Event,
+        *,
+        first: float,
+        longest: float,
+        give_back: float = math.inf,
+        calls: Calls = UNCOUNTED,
+    ) -> None:
+        self._stop, self._first, self._give_back, self._calls = stop, first, give_back, calls
         self._ended = stop_any(stop_after_delay(give_back), stop_when_event_set(stop))
         self._backoff = wait_exponential(multiplier=first, max=longest) + wait_random(0, first)
 
@@ -64,7 +75,7 @@ class Patience:
             wait=self._wait,
             stop=self._enough,
             retry=retry_if_exception(lambda e: isinstance(e, CelonisError) and e.reaction in harmless),
-            before_sleep=_warn,
+            before_sleep=self._warn,
             reraise=True,
         )
         return retrying(self._while_open(call))
@@ -92,13 +103,14 @@ class Patience:
     def _enough(self, state: RetryCallState) -> bool:
         return self._ended(state) or (_hint(state) or 0.0) > self._give_back
 
+    def _warn(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0
+        if isinstance(error, CelonisError):
+            self._calls.retried(error.operation, error.reaction)
+        log.warning("trying again", error=str(error), attempt=state.attempt_number, wait=round(wait, 1))
+
 
 def _hint(state: RetryCallState) -> float | None:
     error = state.outcome.exception() if state.outcome else None
     return error.wait if isinstance(error, CelonisThrottled) else None
-
-
-def _warn(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    wait = state.next_action.sleep if state.next_action else 0
-    log.warning("trying again", error=str(error), attempt=state.attempt_number, wait=round(wait, 1))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from connector.celonis.jobs import JobSpec
 from connector.celonis.outcomes import Operation
@@ -42,6 +43,7 @@ class Preparer:
         """Return Prepared, or Empty; raises CelonisError, SpoolDamaged, OSError."""
         began = time.monotonic()
         chunks = self._build(load)
+        building = time.monotonic() - began
         if load.target.replace:  # what is deleted in the end is not there to begin with
             chunks = tuple(chunk for chunk in chunks if not chunk.deletes)
         if not chunks:
@@ -55,18 +57,19 @@ class Preparer:
         )
         in_doubt = (Reaction.REMAKE, Reaction.COMPARE)
         job_id = self._patiently(lambda: self._filled_job(spec, chunks), *in_doubt)
-        return Prepared(load, job_id, chunks, time.monotonic() - began)
+        return Prepared(load, job_id, chunks, time.monotonic() - began, building)
 
     def _filled_job(self, spec: JobSpec, chunks: Sequence[Chunk]) -> str:
         """Return the id of a new job that surely holds each chunk once; on any doubt drop it and raise."""
         job_id = self._patiently(lambda: self._client.create_job(spec)).id
-        try:
-            for number, chunk in enumerate(chunks, 1):
-                self._upload(job_id, chunk, number)
-            self._verify(job_id, len(chunks), "after the upload")
-        except BaseException:
-            self.drop(job_id)
-            raise
+        with bound_contextvars(job=job_id):
+            try:
+                for number, chunk in enumerate(chunks, 1):
+                    self._upload(job_id, chunk, number)
+                self._verify(job_id, len(chunks), "after the upload")
+            except BaseException:
+                self.drop(job_id)
+                raise
         return job_id
 
     def _upload(self, job_id: str, chunk: Chunk, number: int) -> None:

@@ -15,7 +15,9 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
+from connector.celonis.calls import UNCOUNTED
 from connector.celonis.executing import Attempt, Executor
 from connector.celonis.lanes import Workers
 from connector.celonis.outcomes import Operation
@@ -28,6 +30,7 @@ from connector.errors import CelonisError, CelonisThrottled, Reaction, SpoolDama
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from connector.celonis.calls import Calls
     from connector.celonis.client import DataPushClient
     from connector.celonis.lanes import Lane
     from connector.celonis.preparing import BuildChunks
@@ -57,11 +60,14 @@ class JobPusher:
         pace: Pace | None = None,
         lanes: Callable[[int, str], Lane] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        calls: Calls = UNCOUNTED,
     ) -> None:
         self._client = client
         self._pace = pace = pace or Pace()
         self._stop = threading.Event()
-        patience = Patience(self._stop, first=pace.retry_first, longest=pace.retry_longest, give_back=pace.give_back)
+        patience = Patience(
+            self._stop, first=pace.retry_first, longest=pace.retry_longest, give_back=pace.give_back, calls=calls
+        )
         self._preparer = Preparer(client, build, patience, connection_id)
         mismatch = self._preparer.mismatch
         self._executor = Executor(
@@ -74,23 +80,23 @@ class JobPusher:
 
     def prepare(self, load: Load) -> None:
         """Build the chunks, create a job, upload and verify."""
-        self._preparing.do(lambda: self._answer(lambda _: self._preparer.prepare(load), load, None, _NO_GRANT))
+        self._preparing.do(lambda: self._told(lambda _: self._preparer.prepare(load), load, None, _NO_GRANT))
 
     def apply(self, prepared: Prepared, deadline: float) -> None:
         """Execute the job before `deadline` (monotonic seconds) or not at all, and wait for its end."""
         attempt = Attempt(deadline)
         self._applying.do(
-            lambda: self._answer(lambda a: self._executor.apply(prepared, a), prepared.load, prepared, attempt)
+            lambda: self._told(lambda a: self._executor.apply(prepared, a), prepared.load, prepared, attempt)
         )
 
     def ask(self, job_id: str) -> None:
         """Ask for a job that another process may have made: ends in Seen, or Unseen without an answer."""
-        self._preparing.do(lambda: self._answer_about(lambda _: self._executor.see(job_id), job_id, _NO_GRANT))
+        self._preparing.do(lambda: self._told_of(lambda _: self._executor.see(job_id), job_id, _NO_GRANT))
 
     def resume(self, job_id: str, deadline: float) -> None:
         """Roll such a job forward: execute it if it is NEW, in time, and wait for its end; ends in Seen or Unseen."""
         attempt = Attempt(deadline)
-        self._applying.do(lambda: self._answer_about(lambda a: self._executor.resume(job_id, a), job_id, attempt))
+        self._applying.do(lambda: self._told_of(lambda a: self._executor.resume(job_id, a), job_id, attempt))
 
     def forget(self, job_id: str) -> None:
         """Delete a job that will not be needed again."""
@@ -110,6 +116,14 @@ class JobPusher:
         self._preparing.end()
         self._applying.end()
 
+    def _told(
+        self, work: Callable[[Attempt], Receipt], load: Load, prepared: Prepared | None, attempt: Attempt
+    ) -> None:
+        """Do `work`; every line that is written meanwhile says for which load."""
+        known = {"job": prepared.job_id} if prepared else {}
+        with bound_contextvars(table=load.target.table, load=load.id, **known):
+            self._answer(work, load, prepared, attempt)
+
     def _answer(
         self, work: Callable[[Attempt], Receipt], load: Load, prepared: Prepared | None, attempt: Attempt
     ) -> None:
@@ -127,6 +141,10 @@ class JobPusher:
         if attempt.sent and isinstance(receipt, (Broken, Doubtful, Throttled)):
             receipt = replace(receipt, executed=True)
         self._receipts.put(receipt)
+
+    def _told_of(self, work: Callable[[Attempt], Seen], job_id: str, attempt: Attempt) -> None:
+        with bound_contextvars(job=job_id):
+            self._answer_about(work, job_id, attempt)
 
     def _answer_about(self, work: Callable[[Attempt], Seen], job_id: str, attempt: Attempt) -> None:
         """Do `work`, and turn whatever comes of it into the one receipt."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from connector.celonis.calls import UNCOUNTED
 from connector.celonis.patience import Patience
 from connector.core.columns import TableSchema
 from connector.core.jobs import Status
@@ -19,6 +20,7 @@ from connector.errors import CelonisError, Reaction, TablesUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from connector.celonis.calls import Calls
     from connector.celonis.client import DataPushClient
     from connector.celonis.jobs import Job
 
@@ -53,10 +55,17 @@ def _schema_of(job: Job) -> TableSchema | None:
 class PlatformTables:
     """Asks the platform once, in a thread of its own, for as long as it takes."""
 
-    def __init__(self, client: DataPushClient, connection_id: str | None, *, first_wait: float = _FIRST) -> None:
+    def __init__(
+        self,
+        client: DataPushClient,
+        connection_id: str | None,
+        *,
+        first_wait: float = _FIRST,
+        calls: Calls = UNCOUNTED,
+    ) -> None:
         self._client, self._connection_id = client, connection_id
         self._stop = threading.Event()
-        self._patience = Patience(self._stop, first=first_wait, longest=_LONGEST)
+        self._patience = Patience(self._stop, first=first_wait, longest=_LONGEST, calls=calls)
         self._found: Mapping[str, TableSchema] | CelonisError | None = None
         self._last_error = "Celonis has not answered yet"
         threading.Thread(target=self._ask, name="tables", daemon=True).start()

@@ -119,12 +119,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The job exists, every chunk is up and verified; nothing has changed in the platform yet."""
+    """The job exists, every chunk is up and verified; nothing has changed in the platform yet.
+
+    `seconds` is all that it took, of which `building` went into the chunks.
+    """
 
     load: Load
     job_id: str
     chunks: tuple[Chunk, ...]
     seconds: float
+    building: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class Empty:
 class Done:
     """The job ended DONE: it upserted `rows`, and `deleted` as many keys, which need not have been there.
 
-    `seconds` is all that it took, of which `executing` from the execute to the end.
+    `seconds` is all that it took, of which `executing` from the execute to the end, and `queued` of that until it ran.
     """
 
     load: Load
@@ -148,6 +152,7 @@ class Done:
     seconds: float
     deleted: int = 0
     executing: float = 0.0
+    queued: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,11 @@ class MessageBatch:
         return tuple(span.range for span in self.spans)
 
     @property
+    def size(self) -> int:
+        """The bytes of all values."""
+        return sum(map(len, filter(None, self.values)))
+
+    @property
     def origins(self) -> list[OffsetRange] | None:
         """Where each message came from, if these are dead letters; None: where it is."""
         if not self.messages or not isinstance(self.messages[0], Revived):

@@ -37,18 +37,27 @@ class TableGauges(NamedTuple):
 class BudgetGauges(NamedTuple):
     """How the budget stands.
 
-    `pushes_left` in this hour, `next_push`: seconds until the next can be granted, `trouble`: why the ledger cannot be
-    trusted, `alone`: whether this replica paces by itself because of that.
+    `pushes_left` in this hour, `next_push`: seconds until the next can be granted, `hourly`: the pushes that a whole
+    hour brings, `trouble`: why the ledger cannot be trusted, `alone`: whether this replica paces by itself because of
+    that.
     """
 
     pushes_left: int
     next_push: float
+    hourly: float
     trouble: str | None = None
     alone: bool = False
 
 
+class IntentGauges(NamedTuple):
+    """How many partitions are under an intent, and since when (seconds) the oldest of their jobs is known."""
+
+    partitions: int
+    age: float
+
+
 class Gauges(NamedTuple):
-    """How the service stands, `elapsed` seconds after the last look.
+    """How the service stands, `elapsed` seconds after the last look; `ready`: the group has taken us in.
 
     `lag`: messages between position and end, `committed_lag`: between the committed offset and the end, `lost`:
     messages by topic, `paused`: partitions and the reason that holds them back, `stuck`: those that do not move.
@@ -60,6 +69,8 @@ class Gauges(NamedTuple):
     lost: Mapping[str, int]
     paused: Mapping[TopicPartition, str]
     stuck: Collection[TopicPartition]
+    ready: bool
+    intents: IntentGauges
     budget: BudgetGauges
     spool_bytes: int
     memory_bytes: int
@@ -71,19 +82,17 @@ class Board:
 
     def __init__(self, make: Instruments) -> None:
         gauge = make.gauge
-        at = "topic", "partition"
-        self._lag = gauge("lag_messages", "Messages between position and end: not consumed.", *at)
-        self._committed_lag = gauge(
-            "committed_lag_messages", "Messages between committed offset and end: not surely in the tables.", *at
-        )
-        self._lost = gauge("lost_messages", "Messages that were gone before they were read, since the start.", "topic")
-        self._stuck = gauge("stuck_partitions", "Partitions with a lag that do not move, and should.", "topic")
-        self._paused = gauge("paused_partitions", "Partitions held back, by reason.", "reason")
-        self._paused_seconds = make.counter(
-            "paused_seconds", "Seconds in which a partition or more was held back, by reason, to the second.", "reason"
-        )
-        self._spool = gauge("spool_bytes", "Bytes on local disk.")
-        self._memory = gauge("memory_bytes", "Bytes of records in memory.")
+        self._ready = gauge("ready")
+        self._lag = gauge("lag_messages")
+        self._committed_lag = gauge("committed_lag_messages")
+        self._lost = gauge("lost_messages")
+        self._stuck = gauge("stuck_partitions")
+        self._paused = gauge("paused_partitions")
+        self._paused_seconds = make.counter("paused_seconds")
+        self._intents = gauge("open_intents")
+        self._intent_age = gauge("open_intent_age_seconds")
+        self._spool = gauge("spool_bytes")
+        self._memory = gauge("memory_bytes")
         self._tables = _Tables(make)
         self._budget = _Budget(make)
 
@@ -91,6 +100,7 @@ class Board:
         """Set all of them."""
         self._tables.show(gauges.tables)
         self._budget.show(gauges.budget)
+        self._ready.set(gauges.ready)
         _replace(self._lag, {(tp.topic, str(tp.partition)): messages for tp, messages in gauges.lag.items()})
         _replace(self._committed_lag, {(tp.topic, str(tp.partition)): n for tp, n in gauges.committed_lag.items()})
         _replace(self._stuck, {(topic,): 0 for topic, _ in gauges.lag} | _counted(tp.topic for tp in gauges.stuck))
@@ -99,6 +109,8 @@ class Board:
             self._paused_seconds.labels(reason).inc(gauges.elapsed)
         for topic, messages in gauges.lost.items():
             self._lost.labels(topic).set(messages)
+        self._intents.set(gauges.intents.partitions)
+        self._intent_age.set(gauges.intents.age)
         self._spool.set(gauges.spool_bytes)
         self._memory.set(gauges.memory_bytes)
 
@@ -108,16 +120,12 @@ class _Tables:
 
     def __init__(self, make: Instruments) -> None:
         gauge = make.gauge
-        self._records = gauge("buffered_records", "Records in the buffer.", "table")
-        self._bytes = gauge("buffered_bytes", "Bytes in the buffer, memory and disk.", "table")
-        self._age = gauge("buffered_age_seconds", "Age of the oldest record in the buffer.", "table")
-        self._staleness = gauge(
-            "staleness_seconds", "Since when the oldest record waits that is read and not in the table yet.", "table"
-        )
-        self._waiting = gauge(
-            "waiting_record_seconds", "What the next push is worth: record-seconds that wait, weighted.", "table"
-        )
-        self._halted = gauge("halted", "1 while the table stands still until a person acts.", "table")
+        self._records = gauge("buffered_records")
+        self._bytes = gauge("buffered_bytes")
+        self._age = gauge("buffered_age_seconds")
+        self._staleness = gauge("staleness_seconds")
+        self._waiting = gauge("waiting_record_seconds")
+        self._halted = gauge("halted")
 
     def show(self, tables: Iterable[TableGauges]) -> None:
         for t in tables:
@@ -133,13 +141,15 @@ class _Budget:
     """The gauges of the budget."""
 
     def __init__(self, make: Instruments) -> None:
-        self._left = make.gauge("pushes_left", "Pushes left in this UTC hour.")
-        self._next = make.gauge("next_push_seconds", "Seconds until the next push can be granted.")
-        self._trouble = make.gauge("ledger_trouble", "1 while the budget ledger cannot be trusted.")
-        self._alone = make.gauge("budget_alone", "1 while this replica paces by itself, without the budget ledger.")
+        self._left = make.gauge("pushes_left")
+        self._hourly = make.gauge("pushes_per_hour")
+        self._next = make.gauge("next_push_seconds")
+        self._trouble = make.gauge("ledger_trouble")
+        self._alone = make.gauge("budget_alone")
 
     def show(self, budget: BudgetGauges) -> None:
         self._left.set(budget.pushes_left)
+        self._hourly.set(budget.hourly)
         self._next.set(budget.next_push)
         self._trouble.set(1 if budget.trouble else 0)
         self._alone.set(1 if budget.alone else 0)

@@ -1,30 +1,43 @@
-"""Owns how metrics are named, and the one registry of a process.
+"""Owns the one registry of a process, and how a row of the catalog becomes a metric of the client library.
 
-Never counts anything. Invariant: every name begins with `kafka_celonis_`.
+Never counts anything. Invariant: a metric is made of its row, once; one without a row cannot be made.
 """
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
 
-_PREFIX = "kafka_celonis_"
-_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+from connector.observe.catalog import METRICS, PREFIX, Kind, Metric
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 class Instruments:
-    """Makes the metrics of one process, each of a name, a help text and its labels."""
+    """Makes the metrics of one process, each by its name in the catalog; those of the process itself are there."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
 
-    def counter(self, name: str, text: str, *labels: str) -> Counter:
-        """Return a new counter; `_total` is added to its name."""
-        return Counter(_PREFIX + name, text, labels, registry=self.registry)
+    def counter(self, name: str) -> Counter:
+        """Return the counter of this name; raises LookupError where the catalog has none."""
+        row = _row(name, Kind.COUNTER)
+        return Counter(PREFIX + name, row.text, row.labels, registry=self.registry)
 
-    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        """Return a new gauge."""
-        return Gauge(_PREFIX + name, text, labels, registry=self.registry)
+    def gauge(self, name: str) -> Gauge:
+        """Return the gauge of this name; raises LookupError where the catalog has none."""
+        row = _row(name, Kind.GAUGE)
+        return Gauge(PREFIX + name, row.text, row.labels, registry=self.registry)
 
-    def histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        """Return a new histogram of seconds."""
-        return Histogram(_PREFIX + name, text, labels, registry=self.registry, buckets=_SECONDS)
+    def histogram(self, name: str) -> Histogram:
+        """Return the histogram of this name; raises LookupError where the catalog has none."""
+        row = _row(name, Kind.HISTOGRAM)
+        return Histogram(PREFIX + name, row.text, row.labels, registry=self.registry, buckets=row.buckets)
+
+
+def _row(name: str, kind: Kind) -> Metric:
+    row = _BY_NAME.get(name)
+    if row is None or row.kind is not kind:
+        raise LookupError(f"the catalog has no {kind} {name}")
+    return row

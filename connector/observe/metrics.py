@@ -32,23 +32,25 @@ class Metrics:
         self._board = Board(make)
         self._stalled: dict[str, str] = {}  # topic → why it waits
         counter, histogram = make.counter, make.histogram
-        self._decoded = counter("records_decoded", "Records decoded.", "table")
-        self._rejects = counter("rejects", "Messages sent to the dead letters, by reason.", "table", "reason")
-        self._tombstones = counter("tombstones", "Messages without a value that were ignored.", "table")
-        self._nulled = counter("nulled_dates", "Dates outside the years 1400 to 9999, which became null.", "table")
-        self._cut = counter("cut_strings", "Strings cut to 65,000 bytes.", "table")
-        self._loads = counter("loads", "Loads flushed, by what triggered them.", "table", "trigger")
-        self._executes = counter("executes", "Pushes spent on loads sealed here, refused ones too.", "table")
-        self._jobs = counter("jobs", "Jobs that ended, by status.", "table", "status")
-        self._pushed_rows = counter("pushed_rows", "Rows upserted or appended by jobs that are DONE.", "table")
-        self._deleted_rows = counter("deleted_rows", "Keys deleted by jobs that are DONE.", "table")
-        self._pushed_bytes = counter("pushed_bytes", "Bytes of chunks in jobs that are DONE.", "table")
-        self._waits = counter("push_waits", "Pushes that had to wait, by cause.", "table", "cause")
-        self._stalls = counter("stalls", "Times a topic had to wait for the schema registry or for Celonis.", "topic")
-        self._push_seconds = histogram("push_seconds", "From the flush's build to the job's end.", "table")
-        self._prepare_seconds = histogram("prepare_seconds", "From the flush's build to the last upload.", "table")
-        self._execute_seconds = histogram("execute_seconds", "From the execute to the job's end, if DONE.", "table")
-        self._load_age = histogram("load_age_seconds", "Age of a load's first record at its flush.", "table")
+        self._consumed = counter("consumed_messages"), counter("consumed_bytes")
+        self._decoded = counter("records_decoded")
+        self._rejects = counter("rejects")
+        self._tombstones = counter("tombstones")
+        self._nulled = counter("nulled_dates")
+        self._cut = counter("cut_strings")
+        self._stalls = counter("stalls")
+        self._rebalances = counter("rebalances")
+        self._loads = counter("loads")
+        self._load_age = histogram("load_age_seconds")
+        self._pushes = _Pushes(make)
+        self._retries = counter("retries")
+        self._tokens = counter("token_refreshes")
+        self._refused = make.gauge("credentials_refused")
+        self._spool_limit = make.gauge("spool_limit_bytes")
+
+    def limited(self, spool_bytes: int) -> None:
+        """Show the limit of the spool."""
+        self._spool_limit.set(spool_bytes)
 
     # --- the pipeline's observer ------------------------------------------------------------------------------
 
@@ -56,6 +58,8 @@ class Metrics:
         """Count what became of messages; a log line for the first reject of each reason in a batch."""
         if self._stalled.pop(messages.topic, None):
             log.info("resumed topic", topic=messages.topic)
+        for counter, amount in zip(self._consumed, (len(messages.values), messages.size), strict=True):
+            counter.labels(messages.topic).inc(amount)
         self._decoded.labels(table).inc(decoded.batch.num_rows)
         for count, counter in (
             (decoded.tombstones, self._tombstones),
@@ -102,33 +106,22 @@ class Metrics:
     def settled(self, receipt: Receipt) -> None:
         """Count and say how a push went on."""
         table, load = receipt.load.target.table, receipt.load.id
-        if spent(receipt):
-            self._executes.labels(table).inc()
+        self._pushes.count(receipt, table)
         match receipt:
             case Prepared():
-                self._prepare_seconds.labels(table).observe(receipt.seconds)
                 log.info("uploaded chunks", table=table, load=load, job=receipt.job_id, chunks=len(receipt.chunks))
             case Done():
-                self._jobs.labels(table, "DONE").inc()
-                self._pushed_rows.labels(table).inc(receipt.rows)
-                self._deleted_rows.labels(table).inc(receipt.deleted)
-                self._pushed_bytes.labels(table).inc(receipt.size)
-                self._push_seconds.labels(table).observe(receipt.seconds)
-                self._execute_seconds.labels(table).observe(receipt.executing)
                 rows, deleted, seconds = receipt.rows, receipt.deleted, round(receipt.seconds, 1)
                 done: dict[str, Any] = {"rows": rows, "deleted": deleted, "seconds": seconds}
                 log.info("pushed load", table=table, load=load, job=receipt.job_id, **done)
             case JobFailed():
-                self._jobs.labels(table, receipt.status).inc()
-                log.warning("failed job", table=table, load=load, job=receipt.job_id, logs=list(receipt.logs))
+                said: dict[str, Any] = {"status": receipt.status, "logs": list(receipt.logs)}
+                log.warning("failed job", table=table, load=load, job=receipt.job_id, **said)
             case Throttled():
-                self._waits.labels(table, "throttled").inc()
                 log.warning("throttled push", table=table, load=load, wait=receipt.wait, detail=receipt.detail)
             case Doubtful():
-                self._waits.labels(table, "late" if receipt.late else "no_answer").inc()
                 log.warning("postponed push", table=table, load=load, wait=receipt.wait, detail=receipt.detail)
             case Unreadable():
-                self._waits.labels(table, "disk").inc()
                 log.warning("lost load to the disk", table=table, load=load, detail=receipt.detail)
             case Broken() | Empty():
                 log.info("ended push without a job", table=table, load=load)
@@ -137,8 +130,74 @@ class Metrics:
         """Say that a person must act."""
         log.error("halted table", table=table, reason=reason)
 
+    def rebalanced(self, event: str) -> None:
+        """Count that the group moved partitions."""
+        self._rebalances.labels(event).inc()
+
+    # --- the requests to Celonis, from any thread -------------------------------------------------------------
+
+    def retried(self, operation: str, outcome: str) -> None:
+        """Count that a request is sent again."""
+        self._retries.labels(operation, outcome).inc()
+
+    def refreshed(self) -> None:
+        """Count that there is a new OAuth token."""
+        self._tokens.inc()
+
+    def refused(self) -> None:
+        """Show that the credentials are not accepted; nothing takes that back but another start."""
+        self._refused.set(1)
+
     # --- a look at the whole ----------------------------------------------------------------------------------
 
     def show(self, gauges: Gauges) -> None:
         """Set all gauges."""
         self._board.show(gauges)
+
+
+class _Pushes:
+    """The numbers of pushes, as their receipts come in."""
+
+    def __init__(self, make: Instruments) -> None:
+        counter, histogram = make.counter, make.histogram
+        self._executes, self._jobs, self._waits = counter("executes"), counter("jobs"), counter("push_waits")
+        self._chunk_bytes, self._chunk_rows = histogram("chunk_bytes"), histogram("chunk_rows")
+        self._rows, self._deleted = counter("pushed_rows"), counter("deleted_rows")
+        self._bytes = counter("pushed_bytes")
+        self._push, self._build = histogram("push_seconds"), histogram("build_seconds")
+        self._upload = histogram("upload_seconds")
+        self._queue, self._run = histogram("queue_seconds"), histogram("run_seconds")
+
+    def count(self, receipt: Receipt, table: str) -> None:
+        """Take in how a push went on."""
+        if spent(receipt):
+            self._executes.labels(table).inc()
+        match receipt:
+            case Prepared():
+                self._prepared(receipt, table)
+            case Done():
+                self._jobs.labels(table, "DONE").inc()
+                self._done(receipt, table)
+            case JobFailed():
+                self._jobs.labels(table, receipt.status).inc()
+            case Throttled():
+                self._waits.labels(table, "throttled").inc()
+            case Doubtful():
+                self._waits.labels(table, "late" if receipt.late else "no_answer").inc()
+            case Unreadable():
+                self._waits.labels(table, "disk").inc()
+
+    def _prepared(self, receipt: Prepared, table: str) -> None:
+        self._build.labels(table).observe(receipt.building)
+        self._upload.labels(table).observe(receipt.seconds - receipt.building)
+        for chunk in receipt.chunks:
+            self._chunk_bytes.labels(table).observe(chunk.size)
+            self._chunk_rows.labels(table).observe(chunk.rows)
+
+    def _done(self, receipt: Done, table: str) -> None:
+        self._rows.labels(table).inc(receipt.rows)
+        self._deleted.labels(table).inc(receipt.deleted)
+        self._bytes.labels(table).inc(receipt.size)
+        self._push.labels(table).observe(receipt.seconds)
+        self._queue.labels(table).observe(receipt.queued)
+        self._run.labels(table).observe(receipt.executing - receipt.queued)

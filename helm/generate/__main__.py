@@ -1,4 +1,4 @@
-"""Writes what of the chart is made: README.md, values.schema.json, files/dashboard.json.
+"""Writes what of the chart is made: README.md, values.schema.json, files/dashboard.json; and the README's metrics.
 
 Usage: python -m helm.generate
 """

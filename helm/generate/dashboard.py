@@ -10,10 +10,10 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from connector.observe.metrics import Metrics
+from connector.observe.catalog import METRICS, PROCESS
 
 HERE = 'job=~"$job",namespace=~"$namespace"'  # what a person chose above the panels
-_METRIC = re.compile(r"\bkafka_celonis_[a-z_]+")
+_METRIC = re.compile(r"\b(?:kafka_celonis|process)_[a-z_]+")
 
 
 class Panel(NamedTuple):
@@ -47,11 +47,18 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Pushes left this hour", "none", "As the replica that knows least sees it.", (
             ("min(kafka_celonis_pushes_left{})", ""),
         ), "stat"),
+        Panel("Replicas that are ready", "none", "Taken in by the group, and not leaving.", (
+            ("sum(kafka_celonis_ready{})", "ready"),
+            ("sum(kafka_celonis_credentials_refused{})", "refused by Celonis"),
+        ), "stat"),
+        Panel("Spool in use", "percentunit", "Of its limit, where it is fullest.", (
+            ("max(kafka_celonis_spool_bytes{} / kafka_celonis_spool_limit_bytes{})", ""),
+        ), "stat"),
     ),
     "Budget": (
         Panel("Pushes left, and an even pace", "none", "Above the even pace there is something in reserve.", (
             ("kafka_celonis_pushes_left{}", "left, {{pod}}"),
-            ("$budget * (1 - (time() % 3600) / 3600)", "even pace"),
+            ("kafka_celonis_pushes_per_hour{} * (1 - (time() % 3600) / 3600)", "even pace, {{pod}}"),
         )),
         Panel("Pushes in an hour", "none", "Executes of the last hour, refused ones too.", (
             ("sum by (table) (increase(kafka_celonis_executes_total{}[1h]))", "{{table}}"),
@@ -87,8 +94,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ("sum by (topic) (kafka_celonis_lost_messages{})", "lost, {{topic}}"),
             ("sum by (topic) (rate(kafka_celonis_stalls_total{}[$__rate_interval]))", "stalls a second, {{topic}}"),
         )),
+        Panel("Rebalances", "none", "In five minutes: partitions that came, went, or were lost.", (
+            ("sum by (event) (increase(kafka_celonis_rebalances_total{}[5m]))", "{{event}}"),
+        ), stacked=True),
     ),
     "Throughput": (
+        Panel("Messages consumed", "ops", "A second, by topic.", (
+            ("sum by (topic) (rate(kafka_celonis_consumed_messages_total{}[$__rate_interval]))", "{{topic}}"),
+        ), stacked=True),
+        Panel("Bytes consumed", "Bps", "Values of messages, by topic.", (
+            ("sum by (topic) (rate(kafka_celonis_consumed_bytes_total{}[$__rate_interval]))", "{{topic}}"),
+        ), stacked=True),
         Panel("Records decoded", "ops", "A second, by table.", (
             ("sum by (table) (rate(kafka_celonis_records_decoded_total{}[$__rate_interval]))", "{{table}}"),
         ), stacked=True),
@@ -107,14 +123,36 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Jobs by status", "none", "In five minutes.", (
             ("sum by (status) (increase(kafka_celonis_jobs_total{}[5m]))", "{{status}}"),
         ), stacked=True),
-        Panel("How long a push takes", "s", "From the flush to DONE; of it build and upload, and run.", (
+        Panel("Jobs by table", "none", "That are DONE, in five minutes.", (
+            ('sum by (table) (increase(kafka_celonis_jobs_total{status="DONE"}[5m]))', "{{table}}"),
+        ), stacked=True),
+        Panel("How long a push takes", "s", "From the flush to DONE, and its parts.", (
             (_quantile(0.5, "push_seconds"), "push, median"),
             (_quantile(0.95, "push_seconds"), "push, 95 %"),
-            (_quantile(0.95, "prepare_seconds"), "build and upload, 95 %"),
-            (_quantile(0.95, "execute_seconds"), "run, 95 %"),
+            (_quantile(0.95, "build_seconds"), "build, 95 %"),
+            (_quantile(0.95, "upload_seconds"), "upload, 95 %"),
+            (_quantile(0.95, "queue_seconds"), "queue, 95 %"),
+            (_quantile(0.95, "run_seconds"), "run, 95 %"),
         )),
-        Panel("How busy the pool is", "percentunit", "Share of time in which our jobs run; near 1 it is the limit.", (
-            ("sum(rate(kafka_celonis_execute_seconds_sum{}[15m]))", "all tables"),
+        Panel("How busy the pool is", "percentunit", "Share of time in which our jobs wait or run; near 1 it limits.", (
+            ("sum(rate(kafka_celonis_queue_seconds_sum{}[15m]))", "queue"),
+            ("sum(rate(kafka_celonis_run_seconds_sum{}[15m]))", "run"),
+        ), stacked=True),
+        Panel("Open intents", "none", "Partitions under a job; of them the oldest job's age in minutes.", (
+            ("sum(kafka_celonis_open_intents{})", "partitions"),
+            ("max(kafka_celonis_open_intent_age_seconds{}) / 60", "oldest, minutes"),
+        )),
+        Panel("Requests that were sent again", "none", "In five minutes, by operation and outcome; tokens that came.", (
+            ("sum by (operation, outcome) (increase(kafka_celonis_retries_total{}[5m]))", "{{operation}}, {{outcome}}"),
+            ("sum(increase(kafka_celonis_token_refreshes_total{}[5m]))", "tokens"),
+        ), stacked=True),
+        Panel("Size of chunks", "bytes", "As they were uploaded.", (
+            (_quantile(0.5, "chunk_bytes"), "median"),
+            (_quantile(0.95, "chunk_bytes"), "95 %"),
+        )),
+        Panel("Rows of chunks", "short", "As they were uploaded.", (
+            (_quantile(0.5, "chunk_rows"), "median"),
+            (_quantile(0.95, "chunk_rows"), "95 %"),
         )),
         Panel("Age at the flush", "s", "Of a load's first record.", (
             (_quantile(0.5, "load_age_seconds"), "median"),
@@ -132,8 +170,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ), stacked=True),
     ),
     "Memory and disk": (
-        Panel("Spool", "bytes", "On local disk, by replica.", (("kafka_celonis_spool_bytes{}", "{{pod}}"),)),
-        Panel("Records in memory", "bytes", "By replica.", (("kafka_celonis_memory_bytes{}", "{{pod}}"),)),
+        Panel("Spool", "bytes", "On local disk, by replica, and the limit.", (
+            ("kafka_celonis_spool_bytes{}", "{{pod}}"),
+            ("max(kafka_celonis_spool_limit_bytes{})", "limit"),
+        )),
+        Panel("Memory", "bytes", "Of the process, and of it records; by replica.", (
+            ("process_resident_memory_bytes{}", "process, {{pod}}"),
+            ("kafka_celonis_memory_bytes{}", "records, {{pod}}"),
+        )),
+        Panel("CPU", "none", "Cores in use, by replica.", (
+            ("rate(process_cpu_seconds_total{}[$__rate_interval])", "{{pod}}"),
+        )),
         Panel("Buffers", "bytes", "Memory and disk, by table.", (
             ("sum by (table) (kafka_celonis_buffered_bytes{})", "{{table}}"),
         ), stacked=True),
@@ -147,8 +194,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
 
 def exported() -> set[str]:
     """Return the names of all series that `/metrics` can have, with their endings."""
-    endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-    return {f.name + ending for f in Metrics().registry.collect() for ending in endings[f.type]}
+    return {name for metric in METRICS for name in metric.series} | PROCESS.keys()
 
 
 def named(text: str) -> set[str]:
@@ -158,7 +204,7 @@ def named(text: str) -> set[str]:
 
 def expression(query: str) -> str:
     """Return the expression of a query, for the job and the namespace that are chosen."""
-    return query.replace("{}", f"{{{HERE}}}").replace("{reason", f"{{{HERE},reason")
+    return re.sub(r"\{(?=[a-z]+=)", f"{{{HERE},", query).replace("{}", f"{{{HERE}}}")
 
 
 def dashboard() -> str:
@@ -168,8 +214,7 @@ def dashboard() -> str:
     for row, members in ROWS.items():
         panels.append({"type": "row", "title": row, "gridPos": {"h": 1, "w": 24, "x": 0, "y": top}, "panels": []})
         top += 1
-        wide = 6 if all(p.kind == "stat" for p in members) else 12
-        height = 4 if wide == 6 else 8  # noqa: PLR2004 - a quarter of the width, in Grafana's grid of 24
+        wide, height = (4, 4) if all(p.kind == "stat" for p in members) else (12, 8)  # in Grafana's grid of 24
         for i, panel in enumerate(members):
             at = {"h": height, "w": wide, "x": i * wide % 24, "y": top + i * wide // 24 * height}
             panels.append(_panel(panel, at))
@@ -216,8 +261,6 @@ def _frame(panels: list[dict[str, Any]]) -> dict[str, Any]:
         {"type": "datasource", "name": "datasource", "query": "prometheus", "label": "Prometheus"},
         choice("namespace", "label_values(kafka_celonis_pushes_left, namespace)"),
         choice("job", 'label_values(kafka_celonis_pushes_left{namespace=~"$namespace"}, job)'),
-        {"type": "textbox", "name": "budget", "label": "Pushes an hour", "query": "240",
-         "current": {"text": "240", "value": "240"}},
     ]  # fmt: skip
     return {
         "uid": "kafka-celonis",

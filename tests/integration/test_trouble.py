@@ -50,7 +50,9 @@ def test_an_expired_key_ends_the_service_with_its_exit_code_and_loses_nothing(wo
     world.produce(topic, _rows(10))
     right, world.key = world.key, "expired"
     with world.connector(_table(topic)) as connector:
-        assert connector.wait() == 5
+        wait_for(lambda: connector.metrics().get("kafka_celonis_credentials_refused") == 1)
+        assert not connector.get("/readyz", expect=True)
+        assert connector.stop() == 5, "who is asked to end does not stay to be seen"
         assert "renew celonis.auth" in connector.log(3)
         assert "expired" not in connector.log(100).replace("wrong or expired", "")
     world.key = right

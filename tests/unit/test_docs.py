@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from connector.cli import EXIT_CODES, main
 from connector.config import Settings
-from connector.observe.metrics import Metrics
+from connector.observe.catalog import METRICS
+from helm.generate.reference import END, with_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,13 +66,18 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 
 def test_every_metric_that_the_readme_names_exists() -> None:
-    known = {
-        f"{family.name}{ending}"
-        for family in Metrics().registry.collect()
-        for ending in ("", "_total", "_count", "_sum")
-    }
+    known = {metric.full_name for metric in METRICS} | {name for metric in METRICS for name in metric.series}
     for name in re.findall(r"kafka_celonis_[a-z_]+", README):
         assert name in known, name
+
+
+def test_the_reference_of_metrics_is_made_from_the_catalog() -> None:
+    assert with_reference(README) == README, "run `make chart`"
+
+
+def test_a_readme_without_a_place_for_the_reference_is_noticed() -> None:
+    with pytest.raises(ValueError, match="no marks"):
+        with_reference(README.replace(END, ""))
 
 
 @pytest.mark.parametrize("code", sorted(EXIT_CODES))

@@ -77,6 +77,7 @@ class Reported:
             spool=self.bench.spool,
             budget=options.get("budget", self.bench.budget),
             mode="paced",
+            pushes_per_hour=240,
             deadlines=Deadlines(self.routes, slot=15.0, executing=1),
             health=self.health,
             metrics=self.metrics,

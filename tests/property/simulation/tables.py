@@ -230,3 +230,6 @@ class SimObserver:
     def halted(self, table: str, reason: str) -> None:
         if "this is a bug" in reason:
             raise Broken(reason)
+
+    def rebalanced(self, event: str) -> None:
+        return None

@@ -6,11 +6,24 @@ import math
 from typing import Any
 
 from connector.core.offsets import TopicPartition
-from connector.observe.gauges import Board, BudgetGauges, Gauges, TableGauges
+from connector.observe.gauges import Board, BudgetGauges, Gauges, IntentGauges, TableGauges
 from connector.observe.instruments import Instruments
 
 A0, A1, B0 = TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)
-NOTHING = Gauges((), {}, {}, {}, {}, (), BudgetGauges(0, 0.0), 0, 0, 0.0)
+NOTHING = Gauges(
+    tables=(),
+    lag={},
+    committed_lag={},
+    lost={},
+    paused={},
+    stuck=(),
+    ready=False,
+    intents=IntentGauges(0, 0.0),
+    budget=BudgetGauges(0, 0.0, 0.0),
+    spool_bytes=0,
+    memory_bytes=0,
+    elapsed=0.0,
+)
 
 
 class Shown:
@@ -72,8 +85,17 @@ def test_stuck_partitions_are_counted_by_topic_and_a_topic_without_any_shows_non
 
 def test_the_budget_shows_what_is_left_when_the_next_push_may_be_and_whether_its_ledger_is_trusted() -> None:
     shown = Shown()
-    shown.show(budget=BudgetGauges(7, 12.5), spool_bytes=8, memory_bytes=9)
-    names = "pushes_left", "next_push_seconds", "ledger_trouble", "budget_alone", "spool_bytes", "memory_bytes"
-    assert [shown.value(name) for name in names] == [7, 12.5, 0, 0, 8, 9]
-    shown.show(budget=BudgetGauges(7, math.inf, "no broker answers", alone=True))
-    assert [shown.value(name) for name in names] == [7, math.inf, 1, 1, 0, 0]
+    shown.show(budget=BudgetGauges(7, 12.5, 120.0))
+    names = "pushes_left", "next_push_seconds", "pushes_per_hour", "ledger_trouble", "budget_alone"
+    assert [shown.value(name) for name in names] == [7, 12.5, 120, 0, 0]
+    shown.show(budget=BudgetGauges(7, math.inf, 240.0, "no broker answers", alone=True))
+    assert [shown.value(name) for name in names] == [7, math.inf, 240, 1, 1]
+
+
+def test_the_disk_the_memory_the_intents_and_the_membership_are_shown_as_they_are() -> None:
+    shown = Shown()
+    names = "spool_bytes", "memory_bytes", "open_intents", "open_intent_age_seconds", "ready"
+    shown.show(spool_bytes=8, memory_bytes=9, intents=IntentGauges(3, 61.5), ready=True)
+    assert [shown.value(name) for name in names] == [8, 9, 3, 61.5, 1]
+    shown.show()
+    assert [shown.value(name) for name in names] == [0, 0, 0, 0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from connector.core.loads import (
 )
 from connector.core.messages import Decoded, reject
 from connector.errors import RegistryUnavailable
+from connector.observe.catalog import METRICS, PREFIX, PROCESS, Kind, Metric
+from connector.observe.instruments import Instruments
 from connector.observe.metrics import Metrics
 from tests.fakes import message_batch
 
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 SEGMENT = Segment(Path("s"), TableSchema(), 5, 400, ())
 LOAD = Load("load-1", Target("T", ()), TableSchema(), (SEGMENT,), (), Trigger.AGE, 100.0)
-PREPARED = Prepared(LOAD, "job-1", (Chunk(Path("c"), 5, 400),), 1.0)
+PREPARED = Prepared(LOAD, "job-1", (Chunk(Path("c"), 5, 400), Chunk(Path("d"), 2, 90_000)), 1.0, 0.25)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -55,6 +58,8 @@ def test_messages_are_counted_as_what_they_became() -> None:
     with capture_logs() as lines:
         metrics.decoded("T", messages, decoded(1, rejects=rejects, tombstones=1, nulled_dates=3, cut=4))
         metrics.decoded("T", messages, decoded(2))
+    assert value(metrics, "consumed_messages_total", topic="orders") == 8
+    assert value(metrics, "consumed_bytes_total", topic="orders") == 6, "a tombstone has none"
     assert value(metrics, "records_decoded_total", table="T") == 3
     assert value(metrics, "rejects_total", table="T", reason="broken") == 2
     assert value(metrics, "tombstones_total", table="T") == 1
@@ -146,9 +151,38 @@ def test_what_arrived_is_counted_in_rows_bytes_and_seconds() -> None:
 def test_the_time_of_a_push_is_told_in_its_parts() -> None:
     metrics = Metrics()
     metrics.settled(PREPARED)
-    metrics.settled(Done(LOAD, "job-1", 5, 400, 3.5, 2, 2.5))
-    sums = [value(metrics, f"{name}_seconds_sum", table="T") for name in ("prepare", "execute", "push")]
-    assert sums == [1.0, 2.5, 3.5]
+    metrics.settled(Done(LOAD, "job-1", 5, 400, 3.5, 2, 2.5, 0.5))
+    names = "build", "upload", "queue", "run", "push"
+    assert [value(metrics, f"{name}_seconds_sum", table="T") for name in names] == [0.25, 0.75, 0.5, 2.0, 3.5]
+
+
+def test_the_chunks_that_went_up_are_told_by_their_size() -> None:
+    metrics = Metrics()
+    metrics.settled(PREPARED)
+    assert value(metrics, "chunk_rows_sum", table="T") == 7
+    assert value(metrics, "chunk_bytes_sum", table="T") == 90_400
+    assert value(metrics, "chunk_bytes_bucket", table="T", le="10000.0") == 1
+
+
+def test_requests_to_celonis_are_counted_by_what_they_asked_for() -> None:
+    metrics = Metrics()
+    for outcome in ("later", "again", "later"):
+        metrics.retried("upload", outcome)
+    metrics.refreshed()
+    assert value(metrics, "retries_total", operation="upload", outcome="later") == 2
+    assert value(metrics, "token_refreshes_total") == 1
+    assert value(metrics, "credentials_refused") == 0
+    metrics.refused()
+    assert value(metrics, "credentials_refused") == 1
+
+
+def test_moves_of_the_group_are_counted_and_the_limit_of_the_spool_is_shown() -> None:
+    metrics = Metrics()
+    metrics.rebalanced("assigned")
+    metrics.rebalanced("assigned")
+    metrics.limited(10 << 30)
+    assert value(metrics, "rebalances_total", event="assigned") == 2
+    assert value(metrics, "spool_limit_bytes") == 10 << 30
 
 
 def test_a_push_of_the_budget_is_counted_where_it_was_spent() -> None:
@@ -196,9 +230,31 @@ def test_a_halted_table_is_an_error_for_a_person() -> None:
     assert lines == [expected]
 
 
-def test_every_metric_has_a_help_text_the_prefix_and_labels_of_small_sets() -> None:
-    families = list(Metrics().registry.collect())
-    assert len(families) > 20
-    for family in families:
-        assert family.name.startswith("kafka_celonis_")
-        assert family.documentation.endswith(".")
+def test_what_is_shown_is_exactly_what_the_catalog_lists() -> None:
+    shown = {family.name: family for family in Metrics().registry.collect() if not family.name.startswith("process_")}
+    assert shown.keys() == {PREFIX + metric.name for metric in METRICS}
+    for metric in METRICS:
+        family = shown[PREFIX + metric.name]
+        assert (family.type, family.documentation) == (metric.kind, metric.text)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+def test_a_row_of_the_catalog_has_a_text_a_unit_in_its_name_and_labels_of_small_sets(metric: Metric) -> None:
+    assert metric.text.endswith(".")
+    assert metric.unit in ("", *metric.name.split("_"))
+    assert set(metric.labels) <= {
+        "table", "topic", "partition", "reason", "trigger", "status", "cause", "event", "operation", "outcome",
+    }  # fmt: skip
+    assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
+
+
+def test_a_metric_that_the_catalog_does_not_have_as_such_cannot_be_made() -> None:
+    for make, name in ((Instruments().counter, "nothing"), (Instruments().gauge, "jobs")):
+        with pytest.raises(LookupError, match=f"the catalog has no [a-z]+ {name}"):
+            make(name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the client library reads /proc")
+def test_the_process_shows_its_memory() -> None:
+    shown = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    assert PROCESS.keys() <= shown
