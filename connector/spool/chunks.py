@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from connector.core.loads import Chunk
 from connector.spool.last import PART_ROWS, last_rows
+from connector.spool.memory import give_back
 from connector.spool.reading import conformed, reading
 from connector.spool.segments import ParquetFile, check_file
 
@@ -33,7 +34,10 @@ def build_chunks(load: Load, part_rows: int = PART_ROWS) -> tuple[Chunk, ...]:
     """
     pairs = zip(load.segments, last_rows(load, part_rows), strict=True)
     chunks = (_chunk(load, number, segment, mask) for number, (segment, mask) in enumerate(pairs))
-    return tuple(chunk for chunk in chunks if chunk)
+    try:
+        return tuple(chunk for chunk in chunks if chunk)
+    finally:
+        give_back()
 
 
 def _chunk(load: Load, number: int, segment: Segment, mask: Mask) -> Chunk | None:
