@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from connector.core.loads import Load
     from connector.spool.candidates import Mask, Numbers
 
-PART_ROWS = 250_000  # chosen among at once; twice as many take some 100 bytes of memory a row
+PART_ROWS = 250_000  # chosen among at once, or up to three times as many; some 100 bytes of memory a row
 MOST_PARTS = 256  # files that are open at once
 _LOST = -1  # the rank of a record that a later delete of its key ends
 
@@ -125,7 +125,7 @@ class _Choice:
 
     def _hold(self, table: pa.Table, step: int | None) -> None:
         self.held.append(table)
-        if step and sum(t.num_rows for t in self.held) >= 2 * (self._survivors + step):
+        if step and sum(t.num_rows for t in self.held) >= 2 * self._survivors + step:
             self.held = [_survivors(pa.concat_tables(self.held), self._lost)]
             self._survivors = self.held[0].num_rows
 

@@ -1,4 +1,4 @@
-"""Owns giving memory back to the system: allocators keep what a thread has freed, and the next load is another thread's.
+"""Owns giving memory back to the system: allocators keep what a thread has freed, and the next load has another one.
 
 Never frees what is in use. Invariant: without an allocator that can be asked, nothing happens.
 """
