@@ -5,7 +5,7 @@ Never counts anything. Invariant: a metric is made of its row, once; one without
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
 from connector.observe.catalog import METRICS, PREFIX, Kind, Metric
@@ -17,6 +17,8 @@ class Instruments:
     """Makes the metrics of one process, each by its name in the catalog; those of the process itself are there."""
 
     def __init__(self) -> None:
+        # of each a second series, which says no more than `process_start_time_seconds`
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
+_FIRST = ("timestamp", "level", "event", "table", "load", "job")
 _CHATTY = ("httpx", "httpcore", "uvicorn", "asyncio")  # a line for each request helps nobody
 
 
@@ -28,7 +29,7 @@ def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
     plain = structlog.dev.plain_traceback  # the default shows local variables, where secrets and records stand
     final: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
     if not as_text:
-        final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        final = [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -44,3 +45,8 @@ def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _in_order(_: object, __: str, line: EventDict) -> EventDict:
+    """Put what every line has, and what belongs together has in common, where the eye looks first."""
+    return {name: line[name] for name in _FIRST if name in line} | dict(line)

@@ -118,9 +118,9 @@ class Metrics:
                 said: dict[str, Any] = {"status": receipt.status, "logs": list(receipt.logs)}
                 log.warning("failed job", table=table, load=load, job=receipt.job_id, **said)
             case Throttled():
-                log.warning("throttled push", table=table, load=load, wait=receipt.wait, detail=receipt.detail)
+                log.warning("throttled push", **_about(receipt), wait=receipt.wait, detail=receipt.detail)
             case Doubtful():
-                log.warning("postponed push", table=table, load=load, wait=receipt.wait, detail=receipt.detail)
+                log.warning("postponed push", **_about(receipt), wait=receipt.wait, detail=receipt.detail)
             case Unreadable():
                 log.warning("lost load to the disk", table=table, load=load, detail=receipt.detail)
             case Broken() | Empty():
@@ -153,6 +153,12 @@ class Metrics:
     def show(self, gauges: Gauges) -> None:
         """Set all gauges."""
         self._board.show(gauges)
+
+
+def _about(receipt: Throttled | Doubtful) -> dict[str, Any]:
+    """Return the table, the load, and the job where there is one, under the names that all lines use."""
+    job = {"job": receipt.prepared.job_id} if receipt.prepared else {}
+    return {"table": receipt.load.target.table, "load": receipt.load.id, **job}
 
 
 class _Pushes:

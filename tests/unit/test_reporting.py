@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from connector.config import Table
 from connector.core.entries import Entry, Kind
 from connector.core.hours import Now, TeamClock
+from connector.core.intents import Committed, Intent, Origin
 from connector.core.offsets import TopicPartition
 from connector.core.paced import PacedBudget
 from connector.core.watch import PATIENCE
@@ -251,3 +252,53 @@ def test_pushes_that_take_longer_than_the_deadlines_allow_are_warned_of(make: Ma
         found.look()
         found.look()
     assert [line["event"] for line in lines] == ["deadlines are in danger"]
+
+
+def test_it_is_ready_from_when_the_group_takes_it_in_until_it_leaves(make: Make) -> None:
+    found = Reported(make, {A0: []})
+    found.source.joined = False
+    found.look()
+    assert found.value("ready") == 0
+    found.source.joined = True
+    found.look()
+    assert found.value("ready") == 1
+    found.look(stopping=True)
+    assert found.value("ready") == 0
+
+
+def test_the_hour_brings_each_replica_the_part_of_its_partitions(make: Make) -> None:
+    found = Reported(make, {A0: []})
+    found.source.share = 0.25
+    found.look()
+    assert found.value("pushes_per_hour") == 60
+
+
+def test_an_intent_is_open_from_the_decision_on_a_job_until_its_end(make: Make) -> None:
+    found = Reported(make, {A0: [b"1"], A1: [b"2"]}, records=2)
+    found.bench.step()
+    found.look()
+    assert (found.value("open_intents"), found.value("open_intent_age_seconds")) == (0, 0)
+    found.bench.executing()
+    found.look()
+    found.look(7.0)
+    assert (found.value("open_intents"), found.value("open_intent_age_seconds")) == (2, 7)
+    found.bench.pusher.done()
+    found.bench.step()
+    found.look()
+    assert (found.value("open_intents"), found.value("open_intent_age_seconds")) == (0, 0)
+
+
+def test_an_intent_that_is_found_counts_from_when_it_was(make: Make) -> None:
+    found = Reported(make, {A0: []})
+    note = Intent.of("job-7", 5, Origin("cluster", "id-b", "b", keyed=False)).text()
+    found.source.log[B0] = [b"1"] * 9
+    found.source.committed[B0] = Committed(2, note)
+    found.bench.assign(B0)
+    found.look()
+    found.look(3.0)
+    assert (found.value("open_intents"), found.value("open_intent_age_seconds")) == (1, 3)
+    assert ("rebalanced", "assigned") in found.bench.observer.events
+    found.bench.take_away(B0)
+    found.look()
+    assert (found.value("open_intents"), found.value("open_intent_age_seconds")) == (0, 0)
+    assert found.bench.observer.events[-1] == ("rebalanced", "lost")

@@ -24,7 +24,7 @@ from connector.errors import (
     CelonisUnreachable,
     Reaction,
 )
-from tests.unit.celonis.wire import POOL, SECRET, TEAM, EndlessBody
+from tests.unit.celonis.wire import POOL, SECRET, TEAM, Counted, EndlessBody
 
 OAUTH = OAuth.model_validate({"client_id": "client-1", "client_secret": SECRET})
 
@@ -41,7 +41,8 @@ class Platform:
         self.may_answer.set()
         self._token_answers = list(token_answers)
         self._expires_in = expires_in
-        self.auth = OAuthClientCredentials(OAUTH, f"{TEAM}/oauth2/token", clock=lambda: self.now)
+        self.calls = Counted()
+        self.auth = OAuthClientCredentials(OAUTH, f"{TEAM}/oauth2/token", clock=lambda: self.now, calls=self.calls)
         self.client = DataPushClient(TEAM, POOL, self.auth, transport=httpx.MockTransport(self._answer), timeout=5)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -95,7 +96,7 @@ def test_many_threads_fetch_one_token() -> None:
         platform.may_answer.set()
         for call in calls:
             assert call.result(10) == []
-    assert len(platform.token_requests) == 1
+    assert len(platform.token_requests) == platform.calls.tokens == 1
     assert set(platform.used) == {"token-1"}
 
 

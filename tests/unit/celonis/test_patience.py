@@ -9,6 +9,7 @@ import pytest
 
 from connector.celonis.patience import Patience
 from connector.errors import CelonisError, CelonisThrottled, Reaction
+from tests.unit.celonis.wire import Counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,3 +106,14 @@ def test_stopping_ends_a_wait_and_the_patience() -> None:
         Patience(waits, first=1.0, longest=8.0).repeat(failing(*errors))
     assert caught.value is errors[1], "nothing is sent behind a wait that was cut"
     assert len(waits.seconds) == 2
+
+
+def test_a_repetition_is_counted_by_what_the_answer_asked_for_and_the_last_error_is_none() -> None:
+    counted = Counted()
+    patience = Patience(Waits(), first=1.0, longest=8.0, calls=counted)
+    errors = [
+        CelonisError("no", reaction=r, operation="upload") for r in (Reaction.LATER, Reaction.AGAIN, Reaction.STOP)
+    ]
+    with pytest.raises(CelonisError):
+        patience.repeat(failing(*errors))
+    assert counted.retries == [("upload", "later"), ("upload", "again")]

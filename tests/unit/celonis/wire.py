@@ -74,3 +74,17 @@ class EndlessBody(httpx.SyncByteStream):
 
     def close(self) -> None:
         self.closed = True
+
+
+class Counted:
+    """Keeps what is counted."""
+
+    def __init__(self) -> None:
+        self.retries: list[tuple[str, str]] = []
+        self.tokens = 0
+
+    def retried(self, operation: str, outcome: str) -> None:
+        self.retries.append((operation, outcome))
+
+    def refreshed(self) -> None:
+        self.tokens += 1

@@ -58,6 +58,25 @@ def test_a_line_is_json_where_nobody_looks(log_format: str) -> None:
     assert time.endswith("Z")
 
 
+def test_a_line_begins_with_what_lines_have_in_common() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "info", stream)
+    with structlog.contextvars.bound_contextvars(job="j", load="l", table="T"):
+        structlog.get_logger().info("failed job", logs=["why"])
+    (line,) = lines(stream)
+    assert list(line) == ["timestamp", "level", "event", "table", "load", "job", "logs"]
+
+
+def test_an_event_is_one_line_whatever_is_in_it() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "info", stream)
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("failed", said="two\nlines")
+    assert len(stream.getvalue().splitlines()) == 1
+
+
 def test_a_line_of_a_library_looks_the_same() -> None:
     stream = io.StringIO()
     configure_logs("json", "info", stream)
