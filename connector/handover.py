@@ -67,9 +67,10 @@ class Handover:
         found = read_orders(self._kafka, partitions)
         return {tp: order.offset for tp, order in found.items() if order.state is OrderState.HELD}
 
-    def resuming(self, partitions: Collection[TopicPartition]) -> bool:
-        """Return whether this replay has told the service to go on: what it guarded is over."""
-        return any(self._ours(o, OrderKind.RESUME) for o in read_orders(self._kafka, partitions).values())
+    def resuming(self, partitions: Collection[TopicPartition]) -> Collection[TopicPartition]:
+        """Return those with which this replay has told the service to go on: what it guarded is over."""
+        found = read_orders(self._kafka, partitions).items()
+        return {tp for tp, order in found if self._ours(order, OrderKind.RESUME)}
 
     def resume(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Let partitions go on from `ends`; False where nobody runs who could: it is done at the next start.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +18,6 @@ from connector.assembly import Origins, TableSinks, calm_the_collector, make_cel
 from connector.core.hours import Now, TeamClock
 from connector.core.loads import Done
 from connector.errors import ConnectorError
-from connector.kafka.bounded import BoundedSource
 from connector.kafka.identity import Identity
 from connector.observe.metrics import Metrics
 from connector.pipeline import Pipeline
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from connector.core.loads import Load, Receipt
     from connector.core.messages import Decoded, MessageBatch
     from connector.core.offsets import TopicPartition
+    from connector.kafka.bounded import BoundedSource
     from connector.ports import Budget
     from connector.sink import TableSink
 
@@ -55,7 +55,6 @@ class Progress:
     pushes: int = 0
     rows: int = 0
     bytes: int = 0
-    tables: set[str] = field(default_factory=set)  # of those pushes
     seconds: float = 0.0
 
 
@@ -69,7 +68,7 @@ class Replay:
         budget: Callable[[TeamClock, ExitStack], Budget],
         *,
         replace: bool,
-        source: Callable[[Kafka, Mapping[TopicPartition, Range]], BoundedSource] = BoundedSource,
+        source: Callable[[Kafka, Mapping[TopicPartition, Range]], BoundedSource],
     ) -> None:
         self._settings, self._ranges, self._make_budget, self._replace = settings, ranges, budget, replace
         self._make_source = source
@@ -90,7 +89,7 @@ class Replay:
         spool = (WholeSpool if self._replace else DiskSpool)(settings.spool, settings.memory)
         parts.callback(spool.close)
         tables, pusher = make_celonis(settings, parts)
-        dead_letters = make_dead_letters(settings, parts)
+        self._dead_letters = make_dead_letters(settings, parts)
         self._source = self._make_source(settings.kafka, self._ranges)
         parts.callback(self._source.close)
         routes = Routes(settings.tables)
@@ -101,7 +100,7 @@ class Replay:
             sink_of=sinks.of_topic,
             spool=spool,
             pusher=pusher,
-            dead_letters=dead_letters,
+            dead_letters=self._dead_letters,
             observer=Tally(self.progress),
             budget=self._make_budget(self._clock, parts),
             executing=settings.celonis.executes_in_flight,
@@ -145,7 +144,19 @@ class Replay:
         if not finished:
             return False
         committed = self._source.committed
+        if self._replace:
+            return self._nothing_open() and not any(c.metadata for c in committed.values())
         return all(tp in committed and committed[tp].offset >= r.end for tp, r in self._ranges.items())
+
+    def _nothing_open(self) -> bool:
+        """Return whether no row, no dead letter and no job is on its way: where no row came no end is committed."""
+        pipeline = self._pipeline
+        return (
+            all(sink.empty for sink in pipeline.sinks.values())
+            and not any(self._dead_letters.held)
+            and not pipeline.recovery.held
+            and not self._source.committing
+        )
 
     def _end_if_broken(self) -> None:
         """A replay does not wait for a person as a service does: it ends, and goes on with the same command."""
@@ -231,4 +242,3 @@ class Tally(Metrics):
             self._progress.pushes += 1
             self._progress.rows += receipt.rows
             self._progress.bytes += receipt.size
-            self._progress.tables.add(receipt.load.target.table)

@@ -28,7 +28,7 @@ from connector.errors import ConnectorError, SourceError
 from connector.handover import PATIENCE, Handover, Interrupted
 from connector.kafka import kept
 from connector.kafka.alone import replay_settings, wait_until_alone
-from connector.kafka.bounded import BoundedSource
+from connector.kafka.bounded import BoundedSource, WholeSource
 from connector.kafka.dead_letter_source import DeadLetterSource
 from connector.kafka.group import committed_offsets
 from connector.kafka.ranges import resolve
@@ -105,7 +105,7 @@ class Replayer:
 
     def _add(self) -> Progress | None:
         self._keep()
-        done = self._push()
+        done = self._push(self.ranges)
         if done is not None and not any(part.entry.append for part in self._found.parts):
             self._forget()
         return done
@@ -114,8 +114,8 @@ class Replayer:
 
     def _replace(self) -> Progress | None:
         resumed = self._found.resumed
-        if resumed and self._handover.resuming(self.ranges):
-            return self._go_on(Progress(0))
+        if resumed and (going := self._handover.resuming(self.ranges)):
+            return self._go_on(Progress(0), self.ranges.keys() - going)
         if not resumed:
             self._begin_anew()
         try:
@@ -138,12 +138,12 @@ class Replayer:
             raise
 
     def _replace_held(self) -> Progress | None:
-        before = committed_offsets(self._derived.kafka, self._topics)
-        done = self._push()
+        done = self._push(self._unpushed())
         if done is None:
             log.warning("held table", hint=_HELD)
             return None
-        empties = [p for p in self._found.parts if self._is_empty(p, before, done)]
+        committed = committed_offsets(self._derived.kafka, self._topics)
+        empties = [part for part in self._found.parts if not self._is_over(part, committed)]
         if self._found.request.allow_empty:
             for part in empties:
                 empty(self._derived, part.entry, part.target, self._budget)
@@ -154,6 +154,23 @@ class Replayer:
         done = self._go_on(done, spared)
         self._refuse_empty(empties)
         return done
+
+    def _unpushed(self) -> Mapping[TopicPartition, Range]:
+        """Return what is to be read: a table whose job an earlier run has ended must not be replaced by what is left.
+
+        Its partitions of which no row came stay uncommitted, and are no reason to read it again.
+        """
+        committed = committed_offsets(self._derived.kafka, self._topics)
+        over = [part for part in self._found.parts if self._is_over(part, committed)]
+        return {tp: r for tp, r in self.ranges.items() if tp not in self._partitions(over)}
+
+    def _is_over(self, part: Part, committed: Mapping[TopicPartition, Committed]) -> bool:
+        """Whether the job of a table has ended: no other end is committed of what it is replaced by."""
+        partitions = [tp for tp in self._partitions([part]) if self.ranges[tp].messages]
+        found = [committed[tp] for tp in partitions if tp in committed]
+        if any(c.metadata for c in found):
+            return False
+        return any(_offset(committed, tp) >= self.ranges[tp].end for tp in partitions)
 
     def _go_on(self, done: Progress, spared: Collection[TopicPartition] = ()) -> Progress:
         """Let the service go on behind what was pushed; of `spared` nothing was."""
@@ -187,15 +204,6 @@ class Replayer:
     def _messages(self, part: Part) -> int:
         return sum(self.ranges[tp].messages for tp in self._partitions([part]))
 
-    def _is_empty(self, part: Part, before: Mapping[TopicPartition, Committed], done: Progress) -> bool:
-        """Whether no row has come of all that is read for a table: there was no job of it, now or earlier."""
-        earlier = any(
-            c.metadata or c.offset >= self.ranges[tp].end
-            for tp in self._partitions([part])
-            if self.ranges[tp].messages and (c := before.get(tp))
-        )
-        return part.target not in done.tables and not earlier
-
     # --- what the ways share ----------------------------------------------------------------------------------
 
     def _partitions(self, parts: Collection[Part]) -> list[TopicPartition]:
@@ -228,18 +236,23 @@ class Replayer:
         share = share_of(self._settings, self._found.request)
         return partial(make_replay_budget, self._settings, self._group, share)
 
-    def _push(self) -> Progress | None:
+    def _push(self, ranges: Mapping[TopicPartition, Range]) -> Progress | None:
         wait_until_alone(self._derived.kafka)
+        if not ranges:
+            return Progress(0)
         replace = self._found.request.way is Way.REPLACE
-        with Replay(self._derived, self.ranges, self._budget, replace=replace, source=self._source) as replay:
+        with Replay(self._derived, ranges, self._budget, replace=replace, source=self._source) as replay:
             ended = replay.run(self._stopping, self._shown)
         return replay.progress if ended else None
 
     def _source(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> BoundedSource:
-        if self._found.request.way is not Way.LETTERS:
-            return BoundedSource(kafka, ranges)
-        routes, table = Routes(self._settings.tables), self._found.parts[0].table.lower()
-        return DeadLetterSource(kafka, ranges, lambda topic: takes(routes, topic, {table}))
+        match self._found.request.way:
+            case Way.LETTERS:
+                routes, table = Routes(self._settings.tables), self._found.parts[0].table.lower()
+                return DeadLetterSource(kafka, ranges, lambda topic: takes(routes, topic, {table}))
+            case Way.REPLACE:
+                return WholeSource(kafka, ranges)
+        return BoundedSource(kafka, ranges)
 
     def _shown(self, progress: Progress) -> None:
         self._show(progress)

@@ -133,6 +133,18 @@ class BoundedSource(KafkaSource):
         return [p for p in partitions if TopicPartition(p.topic, p.partition) in read]
 
 
+class WholeSource(BoundedSource):
+    """Reads the ranges of tables that are replaced: an end is committed only where a job has carried it.
+
+    So what is read without a row coming of it can be told from what was pushed, also by a later process.
+    """
+
+    def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
+        """Send intents, and the ends of intents; True once Kafka has them."""
+        known = self.committed
+        return super().commit({tp: c for tp, c in wanted.items() if c.metadata or known.get(tp, c).metadata})
+
+
 class BoundedStarts(Starts):
     """Where the partitions of a replay are read from: what is committed, else where the range begins."""
 
