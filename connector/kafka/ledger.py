@@ -66,6 +66,7 @@ class KafkaLedger:
         self._clients = LedgerClients(self._topic, self._hear, self._contact)
         self._appends = Appends()
         self._known: Found | None = None
+        self._early: Entry | None = None  # the last entry that was to go out before the topic was known
         self._problem = ""  # what is wrong with the topic, until a look at it finds nothing
         self._question: Future[Found | ConnectorError] | None = None
         self._asked_at, self._asked_position = -math.inf, 0
@@ -109,9 +110,15 @@ class KafkaLedger:
     # --- writing ----------------------------------------------------------------------------------------------
 
     def append(self, entry: Entry) -> None:
-        """Send an entry; it is in the ledger once it is read back, and in trouble perhaps never."""
+        """Send an entry; it is in the ledger once it is read back, and in trouble perhaps never.
+
+        At the start the last one waits for the topic to be found: the next sign of life would come much later.
+        """
+        if self._known is None:
+            self._early = entry
+            return
         number = self._appends.sent(Moment(self._clock(), self._utc()))
-        if self._known is None or self._problem:
+        if self._problem:
             self._appends.refused(number, "the topic is not ready")
             return
 
@@ -247,6 +254,9 @@ class KafkaLedger:
             log.info("read ledger", topic=self._topic.name, start=found.start, end=found.end, again=anew)
         if anew or stuck:
             self._read_on(found, renewed=known is not None)
+        if self._early:
+            early, self._early = self._early, None
+            self.append(early)
 
     def _read_on(self, found: Found, *, renewed: bool) -> None:
         """Read from our position; by other clients where these know the topic as it was, or met a fatal error."""

@@ -273,6 +273,15 @@ def test_all_see_the_entries_of_all_in_the_same_order(new_book: NewBook) -> None
         assert own == [str(number) for number in range(50)]
 
 
+def test_the_last_entry_from_before_the_topic_was_known_goes_out_with_it(new_book: NewBook) -> None:
+    book = new_book()
+    for table in ("first", "last"):
+        book.ledger.append(book.entry(table))
+    wait_for(lambda: book.read().ledger.anchor)
+    assert [s.entry.table for s in book.entries] == ["last"]
+    assert book.ledger.trouble is None
+
+
 def test_who_comes_later_reads_to_the_end_before_there_is_no_trouble(new_book: NewBook) -> None:
     first = new_book().ready()
     for _ in range(3000):
