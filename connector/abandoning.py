@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connector.core.orders import OrderKind
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, SourceError
 from connector.kafka import kept
 from connector.kafka.alone import replay_settings, wait_until_alone
 from connector.kafka.group import committed_offsets
-from connector.kafka.orders import read_orders, withdraw_orders
+from connector.kafka.orders import read_orders, unreadable_orders, withdraw_orders
 from connector.replaying import group_of_replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from connector.config import Settings
     from connector.core.offsets import TopicPartition
-    from connector.core.orders import Order
+    from connector.core.orders import Order, UnreadableOrder
     from connector.replaying import Survey
 
 Orders = dict["TopicPartition", "Order"]
@@ -33,8 +33,11 @@ def abandon(settings: Settings, found: Survey) -> Iterator[str]:
     Raises:
         ConnectorError: one of them runs, or has gone too far; the hint is the next step.
     """
-    standing = {tp: order for tp, order in read_orders(settings.kafka, found.ranges).items() if order.open}
-    told = False
+    unreadable = unreadable_orders(settings.kafka, found.ranges)
+    readable = [tp for tp in found.ranges if tp not in unreadable]
+    standing = {tp: order for tp, order in read_orders(settings.kafka, readable).items() if order.open}
+    told = bool(unreadable)
+    yield from _withdraw_unreadable(settings, unreadable)
     for name in sorted({found.name, *(order.id for order in standing.values())}):
         for line in _abandon(settings, name, {tp: o for tp, o in standing.items() if o.id == name}):
             told = True
@@ -42,6 +45,27 @@ def abandon(settings: Settings, found: Survey) -> Iterator[str]:
     if not told:
         tables = ", ".join(part.table for part in found.parts)
         yield f"nothing to abandon: no order stands for {tables}, and no plan of replay {found.name} is kept"
+
+
+def _withdraw_unreadable(settings: Settings, orders: Mapping[TopicPartition, UnreadableOrder]) -> Iterator[str]:
+    """Withdraw orders of which only the replay's name can be read, unless that has a plan: then it may hold a table."""
+    for name in sorted({why.id for why in orders.values() if why.id}):
+        if _has_plan(settings, group_of_replay(settings.kafka.group, name)):
+            raise ConnectorError(
+                f"an order of another version stands, and the plan of its replay {name} is kept",
+                hint="end or abandon that replay with the version that began it",
+            )
+    if orders:
+        withdraw_orders(settings.kafka, orders)
+    for tp, why in sorted(orders.items()):
+        yield f"{tp}: withdrew an order that was not followed: {why}"
+
+
+def _has_plan(settings: Settings, group: str) -> bool:
+    try:
+        return kept.kept(settings.kafka, group) is not None
+    except SourceError:  # it is there, and cannot be read either
+        return True
 
 
 def _abandon(settings: Settings, name: str, orders: Orders) -> Iterator[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from connector.config import Settings
 
 EXIT_UNEXPECTED, EXIT_USAGE, EXIT_CHECK, EXIT_KAFKA, EXIT_CELONIS, EXIT_OTHER, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 7
+EXIT_ORDERED = 8
 EXIT_STOPPED = 130
 EXIT_CODES = {
     0: "done; after SIGTERM: drained, or what was left is read again at the next start",
@@ -36,6 +37,7 @@ EXIT_CODES = {
     EXIT_CELONIS: "Celonis refuses for good: credentials, permission",
     EXIT_OTHER: "any other error that stops the service",
     EXIT_INTERRUPTED: "`replay` was interrupted: the same command goes on where it was",
+    EXIT_ORDERED: "no service runs that could follow a `replay --rewind`: the order stands until its next start",
     EXIT_STOPPED: "stopped at once by a second signal",
 }
 
@@ -150,8 +152,9 @@ def replay(path: Path, **options: Any) -> None:  # noqa: ANN401 - as many as the
         replay_command.let_go(settings, request)
     elif options["print_job"]:
         click.echo(replay_command.job_manifest(request, options["print_job"], path), nl=False)
-    elif not replay_command.perform(settings, request, options, lambda: _Stop().requested):
-        sys.exit(EXIT_INTERRUPTED)
+    else:
+        ended = replay_command.perform(settings, request, options, lambda: _Stop().requested)
+        sys.exit({"done": 0, "interrupted": EXIT_INTERRUPTED, "ordered": EXIT_ORDERED}[ended])
 
 
 @main.command()

@@ -67,7 +67,7 @@ class Handover:
         found = read_orders(self._kafka, partitions)
         return {tp: order.offset for tp, order in found.items() if order.state is OrderState.HELD}
 
-    def resuming(self, partitions: Collection[TopicPartition]) -> Collection[TopicPartition]:
+    def resuming(self, partitions: Collection[TopicPartition]) -> set[TopicPartition]:
         """Return those with which this replay has told the service to go on: what it guarded is over."""
         found = read_orders(self._kafka, partitions).items()
         return {tp for tp, order in found if self._ours(order, OrderKind.RESUME)}

@@ -46,7 +46,10 @@ _SHOW_SECONDS = 0.5
 
 @dataclass(slots=True)
 class Progress:
-    """How far a replay is, since this process began; `read` of `messages`, bytes are those of chunks that are DONE."""
+    """How far a replay is, since this process began; `read` of `messages`, bytes are those of chunks that are DONE.
+
+    `awaited`: no service runs that could follow the last order; it stands, and is followed at the next start.
+    """
 
     messages: int
     read: int = 0
@@ -56,6 +59,7 @@ class Progress:
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    awaited: bool = False
 
 
 class Replay:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,8 +76,8 @@ def _refuse_without_meaning(options: dict[str, Any], ways: list[Way]) -> None:
 
 def perform(
     settings: Settings, request: Request, options: dict[str, Any], begin: Callable[[], Callable[[], bool]]
-) -> bool:
-    """Show the plan, ask, run, and tell; return whether the replay came to its end.
+) -> Ending:
+    """Show the plan, ask, run, and tell; return how it ended.
 
     `begin` is called once it was agreed to, and tells from then on whether it is to stop: Ctrl-C ends a question.
 
@@ -87,7 +88,7 @@ def perform(
     for line in plan_lines(found):
         click.echo(line, err=True)
     if options["dry_run"]:
-        return True
+        return Ending.DONE
     if not (options["yes"] or _agreed()):
         raise ConfigError(["not agreed to, so nothing was done; --yes agrees beforehand"], source="replay")
     show = _Bar(found.size.messages) if sys.stderr.isatty() and not options["quiet"] else _Lines()
@@ -95,8 +96,15 @@ def perform(
     with show:
         replayer = Replayer(settings, found, begin(), show)
         done = replayer.run()
-    click.echo(json.dumps(_summary(found, replayer.ranges, done, time.monotonic() - began)))
-    return done is not None
+    ending = _ending(found.request.way, done)
+    click.echo(json.dumps(_summary(found, replayer.ranges, done, ending, time.monotonic() - began)))
+    return ending
+
+
+def _ending(way: Way, done: Progress | None) -> Ending:
+    if done is None:
+        return Ending.INTERRUPTED
+    return Ending.ORDERED if way is Way.REWIND and done.awaited else Ending.DONE
 
 
 def let_go(settings: Settings, request: Request) -> None:
@@ -148,6 +156,14 @@ def _size_lines(found: Outline) -> Iterator[str]:
         yield f"{size.pushes} pushes at {rate:,.1f} an hour: {size.seconds / 60:,.0f} min of waiting for turns at most"
 
 
+class Ending(StrEnum):
+    """How the command ended, as the summary says."""
+
+    DONE = "done"
+    INTERRUPTED = "interrupted"  # goes on with the same command
+    ORDERED = "ordered"  # the service is to do it, and none runs: it does at its next start
+
+
 class _Bar:
     """A progress bar on a terminal."""
 
@@ -197,18 +213,20 @@ class _Lines:
 
 
 def _summary(
-    found: Outline, ranges: Mapping[TopicPartition, Range], done: Progress | None, seconds: float
+    found: Outline, ranges: Mapping[TopicPartition, Range], done: Progress | None, ending: Ending, seconds: float
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
         "replay": found.name,
         "way": found.request.way.value,
         "tables": {part.table: part.target for part in found.parts},
-        "ended": "done" if done else "interrupted",
+        "ended": ending.value,
         "seconds": round(seconds, 1),
         "partitions": {str(tp): {"from": r.start, "to": r.end} for tp, r in sorted(ranges.items())},
     }
     if done:
         counted = ("messages", "records", "rejects", "pushes", "rows", "bytes")
+        if found.request.way in (Way.REWIND, Way.REPLACE):
+            told["service_follows"] = "at its next start" if done.awaited else "now"
         told |= {name: getattr(done, name) for name in counted}
     return told
 

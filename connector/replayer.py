@@ -52,6 +52,7 @@ log = structlog.get_logger()
 
 _NEVER = 10**12  # records, seconds: never reached
 _KEEP_SECONDS = 3600.0  # often enough for what brokers forget in a week
+_STANDS = "`kafka-celonis replay TABLE --abandon` takes it back"
 _HELD = "the table is held until then; `kafka-celonis replay TABLE --abandon` lets it go"
 
 
@@ -99,9 +100,10 @@ class Replayer:
 
     def _rewind(self) -> Progress:
         starts = {tp: r.start for tp, r in self.ranges.items()}
-        if not self._handover.rewind(starts):
-            log.warning("no service runs: it reads again at its next start", group=self._settings.kafka.group)
-        return Progress(sum(r.messages for r in self.ranges.values()))
+        followed = self._handover.rewind(starts)
+        if not followed:
+            log.warning("no service runs: the order stands, and is followed at the next start", hint=_STANDS)
+        return Progress(sum(r.messages for r in self.ranges.values()), awaited=not followed)
 
     def _add(self) -> Progress | None:
         self._keep()
@@ -115,7 +117,8 @@ class Replayer:
     def _replace(self) -> Progress | None:
         resumed = self._found.resumed
         if resumed and (going := self._handover.resuming(self.ranges)):
-            return self._go_on(Progress(0), self.ranges.keys() - going)
+            spared = [p for p in self._found.parts if going.isdisjoint(self._partitions([p]))]
+            return self._go_on(Progress(0), spared)
         if not resumed:
             self._begin_anew()
         try:
@@ -148,12 +151,9 @@ class Replayer:
             for part in empties:
                 empty(self._derived, part.entry, part.target, self._budget)
             empties = []
-        spared = self._partitions(empties)
-        if spared:
-            self._handover.release(spared)
-        done = self._go_on(done, spared)
-        self._refuse_empty(empties)
-        return done
+        if empties:
+            self._handover.release(self._partitions(empties))
+        return self._go_on(done, empties)
 
     def _unpushed(self) -> Mapping[TopicPartition, Range]:
         """Return what is to be read: a table whose job an earlier run has ended must not be replaced by what is left.
@@ -172,11 +172,14 @@ class Replayer:
             return False
         return any(_offset(committed, tp) >= self.ranges[tp].end for tp in partitions)
 
-    def _go_on(self, done: Progress, spared: Collection[TopicPartition] = ()) -> Progress:
-        """Let the service go on behind what was pushed; of `spared` nothing was."""
-        if not self._handover.resume({tp: r.end for tp, r in self.ranges.items() if tp not in spared}):
+    def _go_on(self, done: Progress, spared: Collection[Part]) -> Progress:
+        """Let the service go on behind what was pushed; the tables `spared` were let go, since no row came of them."""
+        ends = {tp: r.end for tp, r in self.ranges.items() if tp not in self._partitions(spared)}
+        done.awaited = not self._handover.resume(ends)
+        if done.awaited:
             log.warning("no service runs: it goes on behind the range at its next start")
         self._forget()
+        self._refuse_empty(spared)
         return done
 
     def _whole(self, held: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Range]:

@@ -20,7 +20,14 @@ def group_of_orders(group: str) -> str:
 
 
 class UnreadableOrder(ValueError):  # noqa: N818
-    """The text of an order is not one that this version can follow; the message says why."""
+    """The text of an order is not one that this version can follow; the message says why.
+
+    `id` names the replay that gave it, where that much can be read.
+    """
+
+    def __init__(self, why: str, id: str = "") -> None:  # noqa: A002 - as in an order
+        super().__init__(why)
+        self.id = id
 
 
 class OrderKind(StrEnum):
@@ -68,7 +75,7 @@ class Order(NamedTuple):
         if not isinstance(found, dict) or "v" not in found:
             raise UnreadableOrder("it was not written by this product")
         if found.pop("v") != VERSION:
-            raise UnreadableOrder("it was written by another version of this product")
+            raise UnreadableOrder("it was written by another version of this product", str(found.get("id", "")))
         if {name: type(value) for name, value in found.items()} != {"order": str, "state": str, "id": str}:
             raise UnreadableOrder("it is damaged")
         try:

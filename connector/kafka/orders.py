@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0  # between two looks
+LOOK_SECONDS = 2.0  # between two looks
+OPEN_SECONDS = 0.5  # while an order stands: a person waits for it, or a table stands still
 AGAIN_SECONDS = 1.0  # after one without an answer
 OFF_SECONDS = 60.0  # after one that was refused
 ANSWER_SECONDS = 3.0  # the longest that one look waits
@@ -119,6 +120,8 @@ class OrderDesk:
             return self._refused(cause(self._consumer, e.args[0]))
         self._consumer.poll(0)  # lets the client write its log
         self._take(asked, standing | given, answers)
+        if any(order.open for order in self.found.values()):
+            return OPEN_SECONDS
         return AGAIN_SECONDS if self.unread else LOOK_SECONDS
 
     def _read(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Order | None]:
@@ -190,6 +193,27 @@ def read_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> dict[To
     return with_client(kafka, lambda consumer: _standing(consumer, partitions, kafka.group))
 
 
+def unreadable_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> dict[TopicPartition, UnreadableOrder]:
+    """Return of which partitions the order cannot be read, and why; a service of this version goes on as without it.
+
+    Raises:
+        SourceError: Kafka does not answer, or not to us.
+    """
+
+    def find(consumer: Consumer) -> dict[TopicPartition, UnreadableOrder]:
+        found: dict[TopicPartition, UnreadableOrder] = {}
+        for p in committed(consumer, partitions, COMMAND_SECONDS):
+            if p.error is not None:
+                raise KafkaException(p.error)
+            try:
+                Order.parse(p.offset, p.metadata or "")
+            except UnreadableOrder as e:
+                found[TopicPartition(p.topic, p.partition)] = e
+        return found
+
+    return with_client(kafka, find)
+
+
 def give_orders(kafka: Kafka, orders: Mapping[TopicPartition, Order]) -> None:
     """Let these orders stand, in one request.
 
@@ -236,7 +260,7 @@ def _standing(consumer: Consumer, partitions: Collection[TopicPartition], group:
         try:
             order = Order.parse(p.offset, p.metadata or "")
         except UnreadableOrder as e:
-            hint = "run replays by one version of the product, or withdraw the order"
+            hint = "run replays by one version of the product, or withdraw it: `kafka-celonis replay TABLE --abandon`"
             raise SourceError(f"the order on {tp} in group {group_of_orders(group)}: {e}", hint=hint) from None
         if order:
             found[tp] = order
