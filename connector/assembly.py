@@ -15,21 +15,22 @@ from connector.celonis.client import DataPushClient
 from connector.celonis.patience import Pace
 from connector.celonis.pusher import JobPusher
 from connector.celonis.schemas import PlatformTables
-from connector.core.budget import TEAM_LIMIT
 from connector.core.columns import TableSchema
 from connector.core.entries import Entry, Kind
 from connector.core.flush import FlushPolicy
 from connector.core.intents import Origin, fingerprint
 from connector.core.loads import Target
 from connector.core.paced import PacedBudget
+from connector.core.replays import rate_beside
 from connector.errors import ConfigError
 from connector.formats import effective_keys, make_decoder
 from connector.isolation import Isolation
-from connector.kafka.alone import others
+from connector.kafka.crowd import Lookout, crowd
 from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
 from connector.kafka.ledger import KafkaLedger
 from connector.kafka.registry import SchemaRegistry
 from connector.ledger import LedgerBudget
+from connector.sharing import SharedPace
 from connector.sink import TableSink
 from connector.spool.chunks import build_chunks
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from connector.spool.spool import DiskSpool
 
 _CLOSE_SECONDS = 5.0
+_LOOK_SECONDS = 5.0  # of the team's clock, between two looks for who else pushes
+_LEAST_LOOK_SECONDS = 0.5
 
 
 class TableSinks:
@@ -188,7 +191,7 @@ def make_replay_budget(settings: Settings, group: str, share: float, clock: Team
     """Return the budget of a replay, whose own group is `group`: `share` of the service's pushes, behind live tables.
 
     Over a ledger it draws on what others bring in, and brings in its part itself only where nobody does. Paced it takes
-    what the service leaves of the team's pushes, since nobody could tell the service to take less.
+    its part of what the service leaves of the team's pushes, since nobody could tell the service to take less.
 
     Raises:
         ConfigError: nothing is left for it.
@@ -196,7 +199,16 @@ def make_replay_budget(settings: Settings, group: str, share: float, clock: Team
     budget, rate = settings.budget, replay_rate(settings, share)
     if budget.mode == "ledger":
         return _over_ledger(settings, group, rate, clock, parts, guest=True, replay_share=share)
-    return PacedBudget(rate, clock, replay_share=1.0, low_water=0)
+    lookout = Lookout(settings.kafka, group, max(_LOOK_SECONDS / clock.speed, _LEAST_LOOK_SECONDS))
+    parts.callback(lookout.close)
+    return SharedPace(share * budget.pushes_per_hour, float(budget.pushes_per_hour), lookout, clock)
+
+
+def make_single_budget(settings: Settings, group: str, share: float, clock: TeamClock, parts: ExitStack) -> Budget:
+    """Return the budget of a single push of a replay that is in no group any more; raises ConfigError."""
+    if settings.budget.mode == "ledger":
+        return make_replay_budget(settings, group, share, clock, parts)
+    return PacedBudget(replay_rate(settings, share), clock, replay_share=1.0, low_water=0)
 
 
 def replay_rate(settings: Settings, share: float) -> float:
@@ -210,13 +222,14 @@ def replay_rate(settings: Settings, share: float) -> float:
     wanted = share * budget.pushes_per_hour
     if wanted <= 0:
         raise ConfigError(["budget.replay_share leaves replays nothing: raise it, or give --budget-share"])
-    if budget.mode == "ledger" or not others(settings.kafka):
+    if budget.mode == "ledger":
         return wanted
-    left = float(TEAM_LIMIT - budget.pushes_per_hour)
-    if left < 1:
+    seen = crowd(settings.kafka)
+    rate = rate_beside(wanted, budget.pushes_per_hour, service=seen.service, replays=seen.replays)
+    if rate <= 0:
         problem = "budget.pushes_per_hour takes all: lower it by what replays may take, or set budget.mode: ledger"
         raise ConfigError([problem])
-    return min(wanted, left)
+    return rate
 
 
 def _pusher(settings: Settings, client: DataPushClient, build: BuildChunks, calls: Calls) -> JobPusher:

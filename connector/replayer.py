@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from connector.assembly import make_replay_budget
+from connector.assembly import make_replay_budget, make_single_budget
 from connector.config_tables import Flush
 from connector.core.bounds import Bound, Kind
 from connector.core.replays import Way
@@ -149,7 +149,7 @@ class Replayer:
         empties = [part for part in self._found.parts if not self._is_over(part, committed)]
         if self._found.request.allow_empty:
             for part in empties:
-                empty(self._derived, part.entry, part.target, self._budget)
+                empty(self._derived, part.entry, part.target, self._budget(make_single_budget))
             empties = []
         if empties:
             self._handover.release(self._partitions(empties))
@@ -234,17 +234,18 @@ class Replayer:
     def _forget(self) -> None:
         kept.forget(self._settings.kafka, self._group)
 
-    @property
-    def _budget(self) -> Callable[[TeamClock, ExitStack], Budget]:
-        share = share_of(self._settings, self._found.request)
-        return partial(make_replay_budget, self._settings, self._group, share)
+    def _budget(
+        self, make: Callable[[Settings, str, float, TeamClock, ExitStack], Budget]
+    ) -> Callable[[TeamClock, ExitStack], Budget]:
+        return partial(make, self._settings, self._group, share_of(self._settings, self._found.request))
 
     def _push(self, ranges: Mapping[TopicPartition, Range]) -> Progress | None:
         wait_until_alone(self._derived.kafka)
         if not ranges:
             return Progress(0)
         replace = self._found.request.way is Way.REPLACE
-        with Replay(self._derived, ranges, self._budget, replace=replace, source=self._source) as replay:
+        budget = self._budget(make_replay_budget)
+        with Replay(self._derived, ranges, budget, replace=replace, source=self._source) as replay:
             ended = replay.run(self._stopping, self._shown)
         return replay.progress if ended else None
 

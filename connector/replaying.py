@@ -15,6 +15,7 @@ from connector.core.names import safe_name
 from connector.core.replays import Subject, Way, effect, name_of, objection, size_of
 from connector.errors import ConfigError
 from connector.kafka import kept
+from connector.kafka.crowd import prefix_of_replays
 from connector.kafka.group import committed_offsets
 from connector.kafka.ranges import resolve
 from connector.kafka.rates import measure
@@ -84,7 +85,7 @@ class Outline(NamedTuple):
 
 def group_of_replay(group: str, name: str) -> str:
     """Return the consumer group in which the replay `name` keeps its progress."""
-    return f"{group}.replay.{name}"
+    return f"{prefix_of_replays(group)}{name}"
 
 
 def outline(settings: Settings, request: Request, now: int) -> Outline:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+from connector.core.budget import TEAM_LIMIT
 from connector.core.hours import HOUR
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ def name_of(way: Way, tables: tuple[str, ...], start: str, end: str, target: str
     """Return the short name of a replay: the same command has the same one, and so goes on where it was."""
     text = "\0".join([way, *sorted(tables), start, end, target])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def rate_beside(wanted: float, per_hour: float, *, service: bool, replays: int) -> float:
+    """Return the pushes an hour that a replay may take beside a `service` that takes `per_hour`, and other `replays`.
+
+    Without a service they divide what that would take.
+    """
+    return max(0.0, min(wanted, (TEAM_LIMIT - per_hour if service else per_hour) / (1 + replays)))
 
 
 class Part(NamedTuple):

@@ -124,6 +124,11 @@ class _Process:
         self.start()
         return self.summary(0)
 
+    def fails(self) -> tuple[int, str]:
+        """Return how it ended, and all that it wrote since its start."""
+        code = self.connector.wait(60)
+        return code, self._log[self._read :]
+
     def summary(self, code: int) -> dict[str, Any]:
         assert self.connector.wait(60) == code, self._log[self._read :]
         return dict(json.loads(self.connector.log(1)))
@@ -260,6 +265,56 @@ def test_a_table_is_emptied_only_where_that_is_allowed(world: World) -> None:
         _produce(world, topic, 0)
         world.wait_until_committed()
     assert _stored(world, "T") == _latest(ROWS)
+
+
+def test_killed_before_the_table_is_emptied_the_same_command_empties_it(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    table = _table(topic)
+    _produce(world, topic, 0)
+    process = _Process(world, "replay", (table,), "T", "--replace", "--from", str(ROWS // PARTITIONS), "--allow-empty")
+    with _service(world, table):
+        world.produce(topic, [(0, b"no JSON"), (1, b"no JSON")])
+        world.wait_until_committed()
+        process.kill_when(partial(process.wrote, "revoked partitions"))  # all is read, and nothing is emptied
+        assert process.end()["ended"] == "done"
+        assert world.count("T") == 0
+        _produce(world, topic, 0)
+        world.wait_until_committed()
+    assert _stored(world, "T") == _latest(ROWS)
+
+
+def test_of_several_tables_those_without_rows_are_left_and_told_of_also_by_who_goes_on(world: World) -> None:
+    topics = [world.topic(PARTITIONS), world.topic(PARTITIONS)]
+    tables = tuple(_table(topic, name, append=True) for topic, name in zip(topics, ("T", "U"), strict=True))
+    for topic in topics:
+        _produce(world, topic, 0)
+    process = _Process(world, "replay", tables, "--all", "--replace", "--from", str(ROWS // PARTITIONS))
+    with _service(world, *tables):
+        world.wait_until_committed()
+        world.produce(topics[0], [(n, as_json({"id": "new", "version": 0, "note": ""})) for n in range(PARTITIONS)])
+        world.produce(topics[1], [(n, b"no JSON") for n in range(PARTITIONS)])
+        world.wait_until_committed()
+        process.kill_when(partial(process.wrote, "gave orders", "resume"))
+        _produce(world, topics[1], ROWS)
+        process.start()
+        code, said = process.fails()
+        world.wait_until_committed()
+    assert (code, "so U would be empty: left as before" in said) == (6, True), said
+    assert world.count("T") == PARTITIONS
+    assert world.emulator.query(f"{COUNTED} U") == _all_of(2 * ROWS)
+
+
+def test_a_rewind_that_no_service_follows_stands_and_says_so(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0)
+    service = _service(world, _table(topic))
+    with service:
+        world.wait_until_committed()
+    done = _replay(service, "T", "--rewind", code=8)
+    assert (done["ended"], done["service_follows"]) == ("ordered", "at its next start")
+    with service:
+        wait_for(lambda: service.metrics().get("kafka_celonis_records_decoded_total") == ROWS)
+        assert _replay(service, "T", "--rewind")["service_follows"] == "now"
 
 
 def test_a_service_that_cannot_follow_orders_in_time_is_left_alone(world: World) -> None:

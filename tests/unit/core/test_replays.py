@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.core.replays import Load, Part, Subject, Way, effect, name_of, objection, size_of
+from connector.core.replays import Load, Part, Subject, Way, effect, name_of, objection, rate_beside, size_of
 
 KEYED = Subject("T", "T", live=True, append=False, keyed=True, from_start=True, to_end=True)
 APPEND = KEYED._replace(append=True, keyed=False)
@@ -94,3 +94,24 @@ def test_pushes_follow_from_bytes_and_no_table_with_messages_takes_less_than_one
     found = size_of(tables, chunk_bytes=1_000, load=load, per_hour=10.0)
     assert (found.chunks, found.pushes, found.seconds) == (chunks, pushes, pushes * 360.0)
     assert (found.messages, found.bytes) == (sum(t.messages for t in tables), sum(t.bytes for t in tables))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "per_hour", "service", "replays", "rate"),
+    [
+        (60, 240, True, 0, 10),  # what a service leaves of the team's pushes
+        (60, 240, True, 1, 5),
+        (60, 240, False, 0, 60),  # nobody else: what it may have
+        (240, 240, False, 2, 80),
+        (5, 240, True, 0, 5),
+        (60, 250, True, 0, 0),
+    ],
+)
+def test_a_paced_replay_takes_its_part_of_what_others_leave(
+    wanted: float,
+    per_hour: float,
+    service: bool,  # noqa: FBT001
+    replays: int,
+    rate: float,
+) -> None:
+    assert rate_beside(wanted, per_hour, service=service, replays=replays) == rate
