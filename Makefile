@@ -25,7 +25,7 @@ demo: $(VENV)/.ready ## Stream a purchase-to-pay process through embedded parts 
 test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apache Kafka
 	$(BIN)/coverage erase
 	$(BIN)/python -m tests.together tests/unit tests/contract tests/chart tests/image tests/property \
-	  -- $(wildcard tests/integration/test_[a-k]*.py) -- $(wildcard tests/integration/test_[l-z]*.py) tests/chaos
+	  -- $(wildcard tests/integration/test_[a-k]*.py) -- $(wildcard tests/integration/test_[l-z]*.py) -- tests/rolling -- tests/chaos
 	$(BIN)/coverage report
 	$(BIN)/python -m pytest tests/hours # alone: it counts what is done in an hour that takes a minute
 
@@ -36,6 +36,10 @@ sim: $(VENV)/.ready ## Seeded schedules of faults against the real pipeline (N=2
 .PHONY: chaos
 chaos: $(VENV)/.ready ## Two million messages while everything breaks, then compare (MINUTES=10, SEED=, PROTOCOL=consumer)
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
+.PHONY: rolling
+rolling: $(VENV)/.ready ## Pods of the chart as processes, 1 → 3 → 1 and restarted each way under traffic (ROUNDS=5)
+	$(BIN)/python -m tests.rolling --rounds $(or $(ROUNDS),5)
 
 .PHONY: hours
 hours: $(VENV)/.ready ## Hours of the team's budget, a minute each, on a real broker (HOURS=6, FOREIGN=3: others push from then on)

@@ -257,6 +257,7 @@ class KafkaSource:
         self.joined = True
         self._contact.reached()
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
+        log.debug("was given partitions", at=[str(tp) for tp in tps])
         known = self._commits.read(tps, ASSIGN_SECONDS)
         if known or not tps:
             starts = self._starts.of(known)
@@ -300,11 +301,13 @@ class KafkaSource:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
         if self._listener:
             self._listener.revoked(tps)
+        log.debug("gave partitions back", at=[str(tp) for tp in tps])
         self._forget(tps)
         consumer.incremental_unassign(partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
+        log.debug("lost partitions to others", at=[str(tp) for tp in tps])
         self._forget(tps)
         if self._listener:
             self._listener.lost(tps)

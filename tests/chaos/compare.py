@@ -14,7 +14,7 @@ from tests.chaos.workload import STREAMS, Expected, Stream
 from tests.kafka_broker import SILENT
 
 if TYPE_CHECKING:
-    from tests.chaos.stage import Stage
+    from tests.chaos.ground import Ground
 
 _SHOWN = 10
 
@@ -32,18 +32,18 @@ class Compared(NamedTuple):
     differences: list[str]
 
 
-def compare(stage: Stage) -> list[Compared]:
+def compare(ground: Ground) -> list[Compared]:
     """Compare everything."""
-    dead = _dead_letters(stage)
-    return [_compare(stage, stream, dead.get(stage.topics[stream.name], [])) for stream in STREAMS]
+    dead = _dead_letters(ground)
+    return [_compare(ground, stream, dead.get(ground.topics[stream.name], [])) for stream in STREAMS]
 
 
-def _compare(stage: Stage, stream: Stream, dead: list[bytes]) -> Compared:
-    expected = stage.producing.expected[stream.name]
-    written = stage.ends(stream.name)
+def _compare(ground: Ground, stream: Stream, dead: list[bytes]) -> Compared:
+    expected = ground.producing.expected[stream.name]
+    written = ground.ends(stream.name)
     differences = [] if written == expected.sent else [f"Kafka has {written} of {expected.sent} messages"]
     look = _keyed if stream.keyed else _numbers
-    found, wrong = look(stage, stream, expected)
+    found, wrong = look(ground, stream, expected)
     differences += wrong
     if missing := expected.broken.keys() - set(dead):
         differences.append(f"{len(missing)} dead letters are missing, such as {sorted(missing)[:_SHOWN]}")
@@ -62,8 +62,8 @@ def _compare(stage: Stage, stream: Stream, dead: list[bytes]) -> Compared:
     )
 
 
-def _keyed(stage: Stage, stream: Stream, expected: Expected) -> tuple[int, list[str]]:
-    rows = stage.emulator.sql(f"SELECT id, n FROM {stream.name}")
+def _keyed(ground: Ground, stream: Stream, expected: Expected) -> tuple[int, list[str]]:
+    rows = ground.emulator.sql(f"SELECT id, n FROM {stream.name}")
     found = {str(key): int(n) for key, n in rows}
     differences = [] if len(found) == len(rows) else [f"{len(rows) - len(found)} rows are there twice"]
     for what, keys in (
@@ -77,13 +77,13 @@ def _keyed(stage: Stage, stream: Stream, expected: Expected) -> tuple[int, list[
     return len(rows), differences
 
 
-def _numbers(stage: Stage, stream: Stream, expected: Expected) -> tuple[int, list[str]]:
-    [(count, distinct, total)] = stage.emulator.sql(f"SELECT count(*), count(DISTINCT n), sum(n) FROM {stream.name}")
+def _numbers(ground: Ground, stream: Stream, expected: Expected) -> tuple[int, list[str]]:
+    [(count, distinct, total)] = ground.emulator.sql(f"SELECT count(*), count(DISTINCT n), sum(n) FROM {stream.name}")
     rows = expected.rows(stream)
     if (count, distinct, int(total)) == (rows, rows, expected.total()):
         return count, []
-    twice = stage.emulator.sql(f"SELECT n FROM {stream.name} GROUP BY n HAVING count(*) > 1 ORDER BY n")
-    absent = stage.emulator.sql(
+    twice = ground.emulator.sql(f"SELECT n FROM {stream.name} GROUP BY n HAVING count(*) > 1 ORDER BY n")
+    absent = ground.emulator.sql(
         f"SELECT range FROM range({expected.sent}) ANTI JOIN {stream.name} ON range = n ORDER BY range"
     )
     missing = sorted({n for (n,) in absent} - set(expected.broken.values()))
@@ -94,13 +94,13 @@ def _numbers(stage: Stage, stream: Stream, expected: Expected) -> tuple[int, lis
     ]
 
 
-def _dead_letters(stage: Stage) -> dict[str, list[bytes]]:
+def _dead_letters(ground: Ground) -> dict[str, list[bytes]]:
     """Return the values of all dead letters by the topic that they come from."""
-    consumer = Consumer({"bootstrap.servers": stage.broker.bootstrap, "group.id": "look", "logger": SILENT})
+    consumer = Consumer({"bootstrap.servers": ground.broker.bootstrap, "group.id": "look", "logger": SILENT})
     found: dict[str, list[bytes]] = {}
     try:
-        _, end = consumer.get_watermark_offsets(TopicPartition(stage.dead_letters, 0), timeout=10)
-        consumer.assign([TopicPartition(stage.dead_letters, 0, 0)])
+        _, end = consumer.get_watermark_offsets(TopicPartition(ground.dead_letters, 0), timeout=10)
+        consumer.assign([TopicPartition(ground.dead_letters, 0, 0)])
         position = 0
         while position < end:
             for message in consumer.consume(10_000, 1.0):

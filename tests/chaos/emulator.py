@@ -18,6 +18,7 @@ from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 POOL = "11111111-2222-3333-4444-555555555555"
 _STOP_SECONDS = 20.0
 _LATENCIES = {"run": 0.3, "execute": 0.05, "upload": 0.1, "create": 0.02, "get": 0.02}
+_UNLIMITED = [
+    *("--per-hour", "1000000", "--per-second", "1000", "--executes-in-flight", "2"),
+    *(part for name, seconds in _LATENCIES.items() for part in ("--latency", f"{name}={seconds}")),
+]
 _WHAT = {
     "create": ("503", "504-before", "504-after", "cut-after"),
     "upload": ("504-before", "504-after", "cut-after", "500-after", "html-before"),
@@ -48,10 +53,13 @@ def draw_faults(choose: random.Random) -> list[str]:
 
 
 class EmulatorProcess:
-    """`python -m connector.emulator` in `folder`; `faulted` counts the faults that its requests met."""
+    """`python -m connector.emulator` in `folder`; `faulted` counts the faults that its requests met.
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self._folder = folder
+    Without `options` there is nearly no limit, and everything takes its time.
+    """
+
+    def __init__(self, folder: Path, key: str, options: Sequence[str] | None = None) -> None:
+        self._folder, self._options = folder, _UNLIMITED if options is None else options
         self._environment = {**os.environ, "CHAOS_APP_KEY": key}
         self._process: subprocess.Popen[bytes] | None = None
         self._faults: list[str] = []
@@ -70,9 +78,7 @@ class EmulatorProcess:
         """Start it, or start it again, and wait until it answers."""
         self._faults = faults
         options = ["--port", str(self.port), "--directory", str(self._folder / "emulator"), "--pool", f"{POOL}=chaos"]
-        options += ["--app-key", "${CHAOS_APP_KEY}", "--per-hour", "1000000", "--per-second", "1000"]
-        options += ["--executes-in-flight", "2"]
-        options += [part for name, seconds in _LATENCIES.items() for part in ("--latency", f"{name}={seconds}")]
+        options += ["--app-key", "${CHAOS_APP_KEY}", *self._options]
         options += [part for fault in faults for part in ("--fault", fault)]
         with (self._folder / "emulator.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from connector.demo.registry import RegistryServer
 
-_SLICE = 500  # messages between two looks at the clock
+_SLICE, _SLICES = 500, 4  # messages between two looks at the clock, at most; looks a second, at least
 _FLUSH_SECONDS = 120.0
 
 Item = tuple[str, int, bytes, bytes | None]
@@ -44,6 +44,7 @@ class Producing:
         self.expected = {stream.name: Expected() for stream in STREAMS}
         self.refused: list[str] = []
         self._topics, self._count, self._seconds = topics, count, seconds
+        self._slice = max(1, min(_SLICE, int(count / seconds / _SLICES)))
         self._sources = [self._items(stream, encoder(stream, registry), seed) for stream in STREAMS]
         self._producer = Producer(
             {
@@ -67,6 +68,10 @@ class Producing:
         self._stopping.set()
         self._thread.join(_FLUSH_SECONDS)
 
+    def hurry(self) -> None:
+        """Write what is left at once."""
+        self._seconds = 0.0
+
     def wait(self, seconds: float) -> bool:
         """Wait for its end; False when it takes longer, or Kafka refused something."""
         self._thread.join(seconds)
@@ -88,10 +93,11 @@ class Producing:
 
     def _run(self) -> None:
         begun = time.monotonic()
-        for slice_end in range(_SLICE, self._count + _SLICE, _SLICE):
+        for start in range(0, self._count, self._slice):
+            count = min(self._slice, self._count - start)
             for source in self._sources:
-                self._write(source, min(_SLICE, self._count - slice_end + _SLICE))
-            ahead = begun + self._seconds * slice_end / self._count - time.monotonic()
+                self._write(source, count)
+            ahead = begun + self._seconds * (start + count) / self._count - time.monotonic()
             if self._stopping.wait(max(0.0, ahead)):
                 return
         if self._producer.flush(_FLUSH_SECONDS):

@@ -8,20 +8,18 @@ from __future__ import annotations
 import os
 import random
 import signal
-import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from connector.demo.registry import RegistryServer
 from connector.demo.running import RunningConnector
-from tests.chaos.emulator import POOL, EmulatorProcess, draw_faults
-from tests.chaos.producing import Producing
+from tests.chaos.emulator import POOL, draw_faults
+from tests.chaos.ground import Ground
 from tests.chaos.proxy import CuttingProxy
-from tests.chaos.workload import PARTITIONS, STREAMS
-from tests.kafka_broker import SILENT, KafkaBroker, wait_for
+from tests.chaos.workload import STREAMS
+from tests.kafka_broker import SILENT, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,39 +34,25 @@ _SESSIONS: dict[str, dict[str, int]] = {
 _LOOK_SECONDS = 10.0
 
 
-class Stage:
+class Stage(Ground):
     """A context manager; `messages` go to each stream within `seconds`; `protocol` keeps the group."""
 
     def __init__(self, folder: Path, *, messages: int, seconds: float, seed: int, protocol: str) -> None:
-        self.folder, self.choose = folder, random.Random(seed)
-        self.group, self._key = f"chaos-{seed}", uuid.uuid4().hex
+        super().__init__(folder, f"chaos-{seed}")
+        self.choose = random.Random(seed)
         self.exits: list[str] = []
         self.resting: set[RunningConnector] = set()  # stopped or stalled on purpose
         self._messages, self._seconds, self._seed, self._protocol = messages, seconds, seed, protocol
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
-            (self.folder / "kafka").mkdir(parents=True)
-            self.broker = parts.enter_context(KafkaBroker(self.folder / "kafka"))
-            registry = parts.enter_context(RegistryServer())
-            self.emulator = parts.enter_context(EmulatorProcess(self.folder, self._key))
+            self.lay(parts)
             self.start_emulator()
             self.proxy = parts.enter_context(CuttingProxy(self.emulator.port))
-            self.topics = {s.name: self.broker.create_topic(PARTITIONS, f"chaos.{s.name}") for s in STREAMS}
-            self.dead_letters = self.broker.create_topic(name="chaos.dead-letters")
-            self.connectors = [self._connector(n, registry.url) for n in range(CONNECTORS)]
+            self.connectors = [self._connector(n, self.registry.url) for n in range(CONNECTORS)]
             for connector in self.connectors:
                 parts.enter_context(connector)
-            self.producing = parts.enter_context(
-                Producing(
-                    self.broker.bootstrap,
-                    self.topics,
-                    registry,
-                    count=self._messages,
-                    seconds=self._seconds,
-                    seed=self._seed,
-                )
-            )
+            self.produce(parts, messages=self._messages, seconds=self._seconds, seed=self._seed)
             self._parts = parts.pop_all()
         return self
 
@@ -101,7 +85,7 @@ class Stage:
             "spool": {"directory": str(folder / "spool")},
             "drain_timeout": "15 s",
         }
-        return RunningConnector(folder, settings, {"CHAOS_APP_KEY": self._key})
+        return RunningConnector(folder, settings, {"CHAOS_APP_KEY": self.key})
 
     def start_emulator(self, *, faulty: bool = True) -> None:
         """Start the emulator with faults of its own, or without."""
@@ -144,34 +128,6 @@ class Stage:
         except (KafkaException, TimeoutError):
             return False
         return client_id(number) not in {member.client_id for member in described.members}
-
-    def open_partitions(self) -> dict[str, str]:
-        """Return the partitions whose end is not committed, or that carry an intent, and how they stand."""
-        consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": self.group, "logger": SILENT})
-        try:
-            return self._open(consumer)
-        except KafkaException as e:
-            return {"all": e.args[0].str()}
-        finally:
-            consumer.close()
-
-    def _open(self, consumer: Consumer) -> dict[str, str]:
-        wanted = [TopicPartition(topic, p) for topic in self.topics.values() for p in range(PARTITIONS)]
-        found = {}
-        for at in consumer.committed(wanted, timeout=10):
-            _, end = consumer.get_watermark_offsets(TopicPartition(at.topic, at.partition), timeout=10)
-            if max(at.offset, 0) != end or at.metadata:
-                found[f"{at.topic}[{at.partition}]"] = f"{at.offset} of {end} {at.metadata or ''}".strip()
-        return found
-
-    def ends(self, name: str) -> int:
-        """Return how many messages Kafka has of a stream."""
-        consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": "look", "logger": SILENT})
-        partitions = [TopicPartition(self.topics[name], p) for p in range(PARTITIONS)]
-        try:
-            return sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
-        finally:
-            consumer.close()
 
 
 def client_id(number: int) -> str:
