@@ -9,21 +9,26 @@ import json
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import structlog
 
 from connector import __version__
 from connector.config_file import effective, json_schema, load
 from connector.errors import CelonisError, ConfigError, ConnectorError, SourceError
-from connector.observe.logs import configure_logs
+from connector.observe.logs import as_text, configure_logs
 from connector.options import read_bytes, read_rates, read_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from connector.config import Settings
+
+log = structlog.get_logger()
 
 EXIT_UNEXPECTED, EXIT_USAGE, EXIT_CHECK, EXIT_KAFKA, EXIT_CELONIS, EXIT_OTHER, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 7
 EXIT_ORDERED = 8
@@ -103,8 +108,24 @@ def run(path: Path) -> None:
     from connector.service import Service  # noqa: PLC0415 - help and config need no Kafka client
 
     stop = _Stop()
-    with Service(_settings(path)) as service:
+    settings = _settings(path)
+    with _last_line(settings), Service(settings) as service:
         service.run(stop.requested)
+
+
+@contextmanager
+def _last_line(settings: Settings) -> Iterator[None]:
+    """Let the log of a service say in a line of its own format why it ends."""
+    try:
+        yield
+    except ConnectorError as e:
+        if as_text(settings.observe.log_format, sys.stderr):
+            raise
+        log.error("ended", error=str(e), exit_code=_exit_code(e))
+        sys.exit(_exit_code(e))
+    except Exception:
+        log.exception("ended unexpectedly", exit_code=EXIT_UNEXPECTED)
+        sys.exit(EXIT_UNEXPECTED)
 
 
 class _Stop:
@@ -211,7 +232,9 @@ def status(path: Path) -> None:
 
 
 def _in_line(value: object) -> str:
-    return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return ("; ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
 @main.command()

@@ -41,7 +41,7 @@ class Lingering:
         except CelonisUnauthorized as e:
             log.error("ending, since Celonis refuses the credentials", error=str(e), seconds=self._seconds)
             self._metrics.refused()
-            self._health.tell(joined=False, troubles={"credentials": str(e)})
+            self._health.tell(joined=False, missing={"Celonis": str(e)}, troubles={"credentials": str(e)})
             self._stopping = stopping
             raise
 

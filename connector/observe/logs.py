@@ -18,9 +18,13 @@ _FIRST = ("timestamp", "level", "event", "table", "load", "job")
 _CHATTY = ("httpx", "httpcore", "uvicorn", "asyncio")  # a line for each request helps nobody
 
 
+def as_text(log_format: str, stream: TextIO) -> bool:
+    """Return whether lines to `stream` are text, for a person who looks."""
+    return log_format == "text" or (log_format == "auto" and stream.isatty())
+
+
 def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
     """Send all lines of `level` and above to `stream`; `log_format` is `auto`, `text` or `json`."""
-    as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -28,7 +32,7 @@ def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
     ]
     plain = structlog.dev.plain_traceback  # the default shows local variables, where secrets and records stand
     final: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
-    if not as_text:
+    if not as_text(log_format, stream):
         final = [structlog.processors.format_exc_info, _in_order, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

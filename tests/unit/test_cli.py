@@ -210,15 +210,42 @@ def test_check_prints_a_line_a_check_and_the_next_step_and_ends_with_3(write: Wr
     assert SECRET not in out + err
 
 
-def test_run_ends_with_2_when_its_port_is_taken(write: Write) -> None:
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_run_ends_with_2_when_its_port_is_taken_and_says_so_in_the_format_of_its_log(
+    log_format: str, write: Write
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        path = write(observe={"host": "127.0.0.1", "port": port, "log_format": "json"})
+        path = write(observe={"host": "127.0.0.1", "port": port, "log_format": log_format})
         with process("-m", "connector", "run", "--config", str(path)) as running:
             _, err = running.communicate(timeout=SECONDS)
     assert running.returncode == 2
     assert f"observe: cannot listen on 127.0.0.1:{port}" in err
     assert "Traceback" not in err
+    if log_format == "json":
+        last = json.loads(err.splitlines()[-1])
+        assert (last["event"], last["level"], last["exit_code"]) == ("ended", "error", 2)
+
+
+UNEXPECTED = """
+from connector import cli
+settings = cli._settings(cli.Path({path!r}))
+with cli._last_line(settings):
+    secret = {secret!r}
+    raise ZeroDivisionError("a bug")
+"""
+
+
+def test_an_unexpected_end_is_one_line_with_its_stack_and_without_local_variables(write: Write) -> None:
+    program = UNEXPECTED.format(path=str(write()), secret="local-" + SECRET)
+    with process("-c", program) as ending:
+        _, err = ending.communicate(timeout=SECONDS)
+    assert ending.returncode == 1
+    (line,) = err.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["level"]) == ("ended unexpectedly", "error")
+    assert "ZeroDivisionError: a bug" in told["exception"]
+    assert SECRET not in told["exception"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
