@@ -16,8 +16,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from connector.core.offsets import TopicPartition
-from connector.core.orders import Order, UnreadableOrder, group_of_orders
+from connector.core.orders import Order, OrderKind, UnreadableOrder, group_of_orders
 from connector.errors import SourceError
+from connector.kafka.keeping import KEEP_SECONDS, keep_plans
 from connector.kafka.order_group import COMMAND_SECONDS, cause, commit, committed, hint_for, new_client, with_client
 from connector.kafka.threads import begin
 
@@ -43,13 +44,14 @@ _NO_ORDERS = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_F
 
 
 class OrderDesk:
-    """The orders to the service of `kafka.group`.
+    """The orders to the service of `kafka.group`; those that stand are kept alive every `keep` seconds.
 
     Raises:
         ConfigError: `kafka.properties` holds what the client does not take.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, keep: float = KEEP_SECONDS) -> None:
+        self._kafka, self._keep, self._keep_at = kafka, keep, time.monotonic() + keep
         self._group = group_of_orders(kafka.group)
         self._consumer = new_client(kafka)
         self._lock = threading.Lock()  # around what both threads write
@@ -110,10 +112,12 @@ class OrderDesk:
             asked, answers = dict(self._watched), dict(self._answers)
         if not asked:
             return LOOK_SECONDS
+        self._keep_plans()
         try:
             standing = self._read(asked)
             self._seen = True
             given = {tp: order for tp, order in answers.items() if order.answers(standing.get(tp))}
+            given |= self._kept(standing, given)
             if given:
                 commit(self._consumer, {tp: (order.offset, order.text()) for tp, order in given.items()})
         except KafkaException as e:
@@ -123,6 +127,21 @@ class OrderDesk:
         if any(order.open for order in self.found.values()):
             return OPEN_SECONDS
         return AGAIN_SECONDS if self.unread else LOOK_SECONDS
+
+    def _kept(
+        self, standing: Mapping[TopicPartition, Order | None], given: Mapping[TopicPartition, Order]
+    ) -> dict[TopicPartition, Order]:
+        """Return what is to be written again as it stands: brokers forget what is committed, and no table may flow."""
+        if time.monotonic() < self._keep_at:
+            return {}
+        self._keep_at = time.monotonic() + self._keep
+        return {tp: order for tp, order in standing.items() if order and order.open and tp not in given}
+
+    def _keep_plans(self) -> None:
+        """Keep the plans of held tables, before orders are read: these are written again right after."""
+        if time.monotonic() >= self._keep_at:
+            held = {order.id for order in self.found.values() if order.open and order.kind is OrderKind.HOLD}
+            keep_plans(self._kafka, sorted(held))
 
     def _read(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Order | None]:
         """Return what stands for each partition; those of which Kafka does not tell are not in the answer."""

@@ -6,15 +6,18 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import OFFSET_BEGINNING, Consumer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 from structlog.testing import capture_logs
 
+from connector.core.bounds import Range
 from connector.core.offsets import TopicPartition
 from connector.core.orders import Order, OrderKind, OrderState, group_of_orders
 from connector.errors import SourceError
+from connector.kafka import kept
 from connector.kafka.orders import OrderDesk, give_orders, read_orders, withdraw_orders
+from connector.replaying import group_of_replay
 from tests.integration.world import World, as_json
 from tests.kafka_broker import PASSWORD, USER, wait_for
 from tests.unit.kafka.reader import settings
@@ -151,11 +154,11 @@ def test_a_held_table_stands_still_through_a_kill_and_goes_on_where_it_is_told(w
 
 
 @pytest.fixture
-def desk_of() -> Iterator[Callable[[Kafka], OrderDesk]]:
+def desk_of() -> Iterator[Callable[..., OrderDesk]]:
     made: list[OrderDesk] = []
 
-    def new(kafka: Kafka) -> OrderDesk:
-        made.append(OrderDesk(kafka))
+    def new(kafka: Kafka, **more: float) -> OrderDesk:
+        made.append(OrderDesk(kafka, **more))
         return made[-1]
 
     yield new
@@ -216,6 +219,54 @@ def test_an_order_of_another_version_is_told_once_and_lets_its_partition_flow(
         read_orders(there, [tp])
     withdraw_orders(there, [tp])
     assert read_orders(there, [tp]) == {}
+
+
+@pytest.mark.parametrize("plan", [True, False])
+def test_an_order_of_another_version_is_withdrawn_by_abandon_unless_a_plan_says_that_it_may_hold_a_table(
+    world: World,
+    plan: bool,  # noqa: FBT001
+) -> None:
+    topic = world.topic()
+    world.produce(topic, [(0, as_json({"id": "K", "v": 0}))])
+    there, tp = settings(world.kafka.bootstrap, world.group), TopicPartition(topic, 0)
+    connector = world.connector(_keyed(topic))
+    _write(there, tp, '{"v":2,"id":"r9","new":true}')
+    if plan:
+        kept.keep(there, group_of_replay(world.group, "r9"), kept.Plan("r9", {tp: Range(0, 1)}))
+    code, said = connector.ask("replay", "T", "--abandon")
+    if plan:
+        assert (code, "with the version that began it" in said) == (6, True), said
+        with pytest.raises(SourceError, match="another version"):
+            read_orders(there, [tp])
+    else:
+        assert (code, f"{tp}: withdrew an order that was not followed" in said) == (0, True), said
+        assert read_orders(there, [tp]) == {}
+
+
+def test_orders_that_stand_and_the_plans_of_held_tables_are_written_again_before_brokers_forget_them(
+    kafka: KafkaBroker, desk_of: Callable[..., OrderDesk]
+) -> None:
+    there, tp = settings(kafka.bootstrap, uuid.uuid4().hex), TopicPartition(kafka.create_topic(), 0)
+    replay = group_of_replay(there.group, "r1")
+    give_orders(there, {tp: Order(HOLD, HELD, "r1", 3)})
+    kept.keep(there, replay, kept.Plan("r1", {tp: Range(0, 3)}))
+    desk_of(there, keep=0.1).watch([tp])
+    groups = {name.encode(): 0 for name in (group_of_orders(there.group), kept.plan_group(replay))}
+    reader = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "any", "enable.auto.commit": False})
+    try:
+        reader.assign([ClientPartition("__consumer_offsets", 0, OFFSET_BEGINNING)])
+
+        def written_again() -> bool:
+            for message in reader.consume(100, 0.2):
+                for name in groups:
+                    groups[name] += name in bytes(message.key() or b"")
+            return min(groups.values()) > 2
+
+        wait_for(written_again)
+    finally:
+        reader.close()
+    assert read_orders(there, [tp]) == {tp: Order(HOLD, HELD, "r1", 3)}
+    assert kept.kept(there, replay) == kept.Plan("r1", {tp: Range(0, 3)})
 
 
 def _write(kafka: Kafka, tp: TopicPartition, text: str) -> None:
