@@ -7,6 +7,8 @@ an event of a few words.
 from __future__ import annotations
 
 import logging
+import math
+import re
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -14,6 +16,8 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
+_CLIENT, _CLIENT_SECONDS = "librdkafka", 60.0  # between two lines of the Kafka client that say the same
+_MOST_KINDS = 200  # of lines of the Kafka client that are remembered
 _FIRST = ("timestamp", "level", "event", "table", "load", "job")
 _CHATTY = ("httpx", "httpcore", "uvicorn", "asyncio")  # a line for each request helps nobody
 
@@ -49,6 +53,32 @@ def configure_logs(log_format: str, level: str, stream: TextIO) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_CLIENT).filters[:] = [_ClientLines()]
+
+
+class _ClientLines(logging.Filter):
+    """Lets the Kafka client say a thing once a minute, and as a warning: it tries again, and says so each time.
+
+    What is final, or an outage, the log tells in a line of ours (`connector.kafka.contact`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        kind = re.sub(r"\d+", "", said)
+        if record.created - self._said.get(kind, -math.inf) < _CLIENT_SECONDS:
+            return False
+        if len(self._said) >= _MOST_KINDS:
+            self._said.clear()
+        self._said[kind] = record.created
+        record.levelno = min(record.levelno, logging.WARNING)
+        record.levelname = logging.getLevelName(record.levelno)
+        record.msg, record.args = "heard from the Kafka client", ()
+        record.__dict__["detail"] = said
+        return True
 
 
 def _in_order(_: object, __: str, line: EventDict) -> EventDict:

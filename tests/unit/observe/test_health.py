@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector.observe.health import LONGEST_ROUND, Health
+from connector.observe.health import LONGEST_ROUND, PATIENCE, Health
 
 
 class Clock:
@@ -27,23 +27,57 @@ def test_the_service_is_alive_from_its_start_as_long_as_the_loop_comes_round() -
     assert health.alive()[0]
 
 
+def reasons(health: Health) -> list[str]:
+    found = health.ready()[1]["reasons"]
+    assert isinstance(found, list)
+    return found
+
+
 def test_the_service_is_ready_once_the_group_has_taken_it_in_until_it_leaves() -> None:
     health = Health(Clock())
-    assert not health.ready()[0]
+    health.tell(joined=False)
+    assert (health.ready()[0], reasons(health)) == (False, ["the group has not taken it in"])
     health.tell(joined=True)
-    assert health.ready() == (True, {"joined": True, "stopping": False, "brokers_away": None, "halted_tables": []})
+    found = {"reasons": [], "joined": True, "stopping": False, "brokers_away": None, "halted_tables": []}
+    assert health.ready() == (True, found)
     health.tell(joined=True, stopping=True)
-    assert not health.ready()[0]
+    assert (health.ready()[0], reasons(health)) == (False, ["it was asked to end, and drains"])
 
 
-def test_a_halted_table_and_brokers_that_are_away_are_told_and_change_nothing() -> None:
+def test_a_halted_table_is_told_and_changes_nothing() -> None:
     health = Health(Clock())
-    health.tell(joined=True, brokers_away="all down", halted=("T",))
+    health.tell(joined=True, halted=("T",))
     ready, details = health.ready()
     assert ready
-    assert details["brokers_away"] == "all down"
     assert details["halted_tables"] == ["T"]
     assert health.alive()[0]
+
+
+def test_at_the_start_everything_must_be_there_at_once() -> None:
+    health = Health(Clock())
+    health.tell(joined=True, missing={"Celonis": "no answer"})
+    assert (health.ready()[0], reasons(health)) == (False, ["Celonis: no answer"])
+    health.tell(joined=True)
+    assert health.ready()[0]
+
+
+def test_what_is_missing_later_counts_once_it_lasts_and_until_it_is_back() -> None:
+    clock = Clock()
+    health = Health(clock)
+    health.tell(joined=True)
+    health.tell(joined=True, brokers_away="all down")
+    clock.now += PATIENCE - 0.1
+    health.tell(joined=True, brokers_away="refused", missing={"Celonis": "no answer"})
+    assert (health.ready()[0], reasons(health)) == (True, ["brokers: refused", "Celonis: no answer"])
+    clock.now += 0.1
+    health.tell(joined=True, brokers_away="refused", missing={"Celonis": "no answer"})
+    ready, details = health.ready()
+    assert (ready, details["brokers_away"]) == (False, "refused")
+    assert health.alive()[0]
+    health.tell(joined=True, missing={"Celonis": "no answer"})
+    assert health.ready()[0], "Celonis has not been missing for so long"
+    health.tell(joined=True)
+    assert (health.ready()[0], reasons(health)) == (True, [])
 
 
 def test_the_status_names_everything_that_waits_for_a_person() -> None:
@@ -55,6 +89,7 @@ def test_the_status_names_everything_that_waits_for_a_person() -> None:
         "joined": True,
         "stopping": False,
         "brokers_away": None,
+        "reasons": [],
         "seconds_since_last_round": 2.0,
         "budget": {"pushes_left": 7},
         "troubles": {"table T": "403 (grant the permission)"},

@@ -29,6 +29,7 @@ def _logs_as_they_were() -> Iterator[None]:
     root.setLevel(level)
     for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger("librdkafka").filters.clear()
 
 
 class Terminal(io.StringIO):
@@ -84,6 +85,35 @@ def test_a_line_of_a_library_looks_the_same() -> None:
     (line,) = lines(stream)
     line.pop("timestamp")
     assert line == {"event": "lost x of 7", "level": "warning", "broker": "b"}
+
+
+def test_what_the_kafka_client_repeats_is_told_once_as_a_warning() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "info", stream)
+    client = logging.getLogger("librdkafka")
+    for after in range(5):
+        client.error("FAIL %s: connect failed (after %dms)", "[thrd:b:9092]", after)
+    client.info("another thing")
+    told = [(line["level"], line["event"], line["detail"]) for line in lines(stream)]
+    assert told == [
+        ("warning", "heard from the Kafka client", "FAIL [thrd:b:9092]: connect failed (after 0ms)"),
+        ("info", "heard from the Kafka client", "another thing"),
+    ]
+
+
+def test_what_the_kafka_client_said_long_ago_is_told_again_and_no_more_is_remembered_than_is_of_use() -> None:
+    stream = io.StringIO()
+    configure_logs("json", "info", stream)
+    client = logging.getLogger("librdkafka")
+    for seconds in (0, 59, 61):
+        record = client.makeRecord(client.name, logging.ERROR, "f", 1, "away", (), None)
+        record.created = 1e9 + seconds
+        client.handle(record)
+    assert len(lines(stream)) == 2
+    for kind in range(500):
+        client.error("x" * kind)
+    client.error("x")
+    assert len(lines(stream)) == 503, "some of them are told twice then"
 
 
 @pytest.mark.parametrize(("log_format", "stream"), [("text", io.StringIO()), ("auto", Terminal())])

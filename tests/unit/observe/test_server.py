@@ -53,6 +53,7 @@ def test_readyz_follows_the_group_and_says_what_stands_in_the_way(served: Served
     assert answer.status_code == 200
     assert answer.json() == {
         "ok": True,
+        "reasons": [],
         "joined": True,
         "stopping": False,
         "brokers_away": None,
