@@ -48,11 +48,13 @@ _SHOW_SECONDS = 0.5
 class Progress:
     """How far a replay is, since this process began; `read` of `messages`, bytes are those of chunks that are DONE.
 
-    `awaited`: no service runs that could follow the last order; it stands, and is followed at the next start.
+    `before` of those that are read were read by earlier processes. `awaited`: no service runs that could follow the
+    last order; it stands, and is followed at the next start.
     """
 
     messages: int
     read: int = 0
+    before: int = 0
     records: int = 0
     rejects: int = 0
     pushes: int = 0
@@ -78,6 +80,7 @@ class Replay:
         self._make_source = source
         self._clock = TeamClock(settings.budget.clock_speed)
         self.progress = Progress(sum(r.messages for r in ranges.values()))
+        self._seen = False  # where it goes on
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -178,6 +181,8 @@ class Replay:
         positions = self._source.positions
         rest = sum(max(0, r.end - positions.get(tp, r.start)) for tp, r in self._ranges.items())
         self.progress.read = self.progress.messages - rest
+        if not self._seen and positions:
+            self._seen, self.progress.before = True, self.progress.read
         self.progress.seconds = time.monotonic() - began
         show(self.progress)
 

@@ -20,6 +20,7 @@ from connector.abandoning import abandon
 from connector.core.hours import HOUR
 from connector.core.replays import Way
 from connector.errors import ConfigError
+from connector.progress import Line, Lines
 from connector.replayer import Replayer
 from connector.replaying import Outline, Request, outline, survey
 from connector.text import aligned, wrapped
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_LOG_SECONDS = 10.0
 _MOST_PARTITIONS = 40  # lines of the plan
 
 
@@ -91,14 +91,32 @@ def perform(
         return Ending.DONE
     if not (options["yes"] or _agreed()):
         raise ConfigError(["not agreed to, so nothing was done; --yes agrees beforehand"], source="replay")
-    show = _Bar(found.size.messages) if sys.stderr.isatty() and not options["quiet"] else _Lines()
+    person = sys.stderr.isatty() and not options["quiet"]
+    show = Line(found.size, _waits(request.way)) if person else Lines(found.size)
     began = time.monotonic()
     with show:
         replayer = Replayer(settings, found, begin(), show)
         done = replayer.run()
-    ending = _ending(found.request.way, done)
-    click.echo(json.dumps(_summary(found, replayer.ranges, done, ending, time.monotonic() - began)))
+    ending, seconds = _ending(request.way, done), time.monotonic() - began
+    if person:
+        click.echo(_told(ending, done, seconds), err=True)
+    click.echo(json.dumps(_summary(found, replayer.ranges, done, ending, seconds)))
     return ending
+
+
+def _waits(way: Way) -> str:
+    return "waiting for the service" if way in (Way.REWIND, Way.REPLACE) else "beginning"
+
+
+def _told(ending: Ending, done: Progress | None, seconds: float) -> str:
+    """Return how it ended, for a person."""
+    if done is None:
+        return "interrupted: the same command goes on where it was"
+    if ending is Ending.ORDERED:
+        return "no service runs: the order stands, and the service reads the range again at its next start"
+    pushed = f"{_counted(done.rows, 'row')} in {_counted(done.pushes, 'push')}, " if done.pushes else ""
+    rejects = f"{done.rejects:,} of them rejected, " if done.rejects else ""
+    return f"done: {_counted(done.messages, 'message')}, {rejects}{pushed}{seconds:,.0f} s"
 
 
 def _ending(way: Way, done: Progress | None) -> Ending:
@@ -150,10 +168,18 @@ def _size_lines(found: Outline) -> Iterator[str]:
     if found.request.way is Way.REWIND:
         yield f"{size.messages:,} messages are read again by the service, in its pushes"
         return
-    yield f"{size.messages:,} messages, about {size.bytes / 1e6:,.1f} MB in Parquet, {size.chunks} chunks"
+    yield f"{_counted(size.messages, 'message')}, about {size.bytes / 1e6:,.1f} MB in Parquet, " + _counted(
+        size.chunks, "chunk"
+    )
     if size.pushes:
-        rate = size.pushes * HOUR / size.seconds
-        yield f"{size.pushes} pushes at {rate:,.1f} an hour: {size.seconds / 60:,.0f} min of waiting for turns at most"
+        hourly, minutes = size.pushes * HOUR / size.seconds, size.seconds / 60
+        waits = f"{minutes:,.0f} min" if minutes >= 1 else "less than a minute"
+        yield f"{_counted(size.pushes, 'push')} at {hourly:,.1f} an hour: {waits} of waiting for turns at most"
+
+
+def _counted(number: int, what: str) -> str:
+    ending = "" if number == 1 else "es" if what.endswith("sh") else "s"
+    return f"{number:,} {what}{ending}"
 
 
 class Ending(StrEnum):
@@ -162,54 +188,6 @@ class Ending(StrEnum):
     DONE = "done"
     INTERRUPTED = "interrupted"  # goes on with the same command
     ORDERED = "ordered"  # the service is to do it, and none runs: it does at its next start
-
-
-class _Bar:
-    """A progress bar on a terminal."""
-
-    def __init__(self, messages: int) -> None:
-        self._bar = click.progressbar(length=max(messages, 1), label="replay", file=sys.stderr, show_pos=True)
-        self._read = 0
-
-    def __enter__(self) -> None:
-        self._bar.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.render_finish()
-
-    def __call__(self, progress: Progress) -> None:
-        """Show how far it is."""
-        rate = progress.records / progress.seconds if progress.seconds else 0.0
-        self._bar.label = f"{rate:,.0f} rows/s, {progress.bytes / 1e6:,.1f} MB, {progress.pushes} pushes"
-        self._bar.update(progress.read - self._read)
-        self._read = progress.read
-
-
-class _Lines:
-    """A log line now and then."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __enter__(self) -> None:
-        """Nothing is open."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
-
-    def __call__(self, progress: Progress) -> None:
-        """Write how far it is."""
-        if progress.seconds < self._next:
-            return
-        self._next = progress.seconds + _LOG_SECONDS
-        log.info(
-            "replaying",
-            read=progress.read,
-            messages=progress.messages,
-            records=progress.records,
-            pushes=progress.pushes,
-            bytes=progress.bytes,
-        )
 
 
 def _summary(

@@ -121,7 +121,7 @@ def test_the_plan_tells_ranges_remarks_effects_and_what_it_takes() -> None:
         "",
         "note: orders[0]: offset 5 is gone",
         "effect: OTHER takes the range",
-        "20 messages, about 4.0 MB in Parquet, 1 chunks",
+        "20 messages, about 4.0 MB in Parquet, 1 chunk",
         "2 pushes at 30.0 an hour: 4 min of waiting for turns at most",
     ]
 
