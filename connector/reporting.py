@@ -17,13 +17,14 @@ from connector.observe.gauges import BudgetGauges, Gauges, IntentGauges, TableGa
 from connector.ports import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from connector.core.hours import Now
     from connector.core.intents import Committed
     from connector.core.offsets import TopicPartition
     from connector.core.watch import Stuck
     from connector.deadlines import Deadlines
+    from connector.dependencies import Dependencies
     from connector.observe.health import Health
     from connector.observe.metrics import Metrics
     from connector.pipeline import Pipeline
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS, _SOON_SECONDS = 1.0, 0.2  # between two looks, and while somebody waits for it to be ready
+_ABSENT = "does not exist: create it, mend its name in tables, or grant DESCRIBE"
 STUCK_HINT = (
     "look for the partition's leader (kafka-topics.sh --describe) and for a transaction that hangs "
     "(kafka-transactions.sh find-hanging), or restart: it goes on from what is committed"
@@ -58,6 +60,11 @@ class Consumer(Source, Protocol):
         ...
 
     @property
+    def absent(self) -> Sequence[str]:
+        """The topics, and regular expressions, of which Kafka has none."""
+        ...
+
+    @property
     def lost(self) -> Mapping[str, int]:
         """The messages of each topic that were gone before they were read."""
         ...
@@ -79,6 +86,7 @@ class Reporter:
         mode: str,
         pushes_per_hour: float,
         deadlines: Deadlines,
+        dependencies: Dependencies,
         health: Health,
         metrics: Metrics,
     ) -> None:
@@ -86,13 +94,16 @@ class Reporter:
         self._mode, self._deadlines, self._health, self._metrics = mode, deadlines, health, metrics
         self._pushes_per_hour = pushes_per_hour
         self._known_jobs: dict[str, float] = {}  # those of open intents, and since when
+        self._dependencies = dependencies
         self._watch = Watch()
         self._looked_at: float | None = None
+        self._ready = False
 
     def look(self, now: Now, *, stopping: bool) -> None:
-        """Tell how things stand; once a second, but at any time while stopping."""
+        """Tell how things stand; once a second, sooner until it is ready, and at any time while stopping."""
         elapsed = 0.0 if self._looked_at is None else now.mono - self._looked_at
-        if self._looked_at is not None and elapsed < _LOOK_SECONDS and not stopping:
+        pause = _LOOK_SECONDS if self._ready else _SOON_SECONDS
+        if self._looked_at is not None and elapsed < pause and not stopping:
             return
         self._looked_at = now.mono
         found = self._found(now, elapsed)
@@ -102,12 +113,33 @@ class Reporter:
             joined=self._source.joined,
             stopping=stopping,
             brokers_away=self._source.away,
+            missing=self._missing(now, found.budget),
             halted=tuple(s.table for s in self._pipeline.sinks.values() if s.halted),
             troubles=self._troubles(),
             budget={"mode": self._mode, **_told(found.budget)},
         )
-        ready, _ = self._health.ready()
-        self._metrics.show(found._replace(stuck=self._watch.stuck.keys(), ready=ready))
+        self._tell_ready()
+        self._metrics.show(found._replace(stuck=self._watch.stuck.keys(), ready=self._ready))
+
+    def _missing(self, now: Now, budget: BudgetGauges) -> dict[str, str]:
+        """Return what the service needs and has not, by its name, with the reason.
+
+        Who paces alone needs no ledger: during an upgrade the ledger may be of another version for an hour.
+        """
+        return {
+            **{f"topic {topic}": _ABSENT for topic in self._source.absent},
+            **({"budget ledger": budget.trouble} if budget.trouble and not budget.alone else {}),
+            **self._dependencies.missing(now.mono),
+        }
+
+    def _tell_ready(self) -> None:
+        """Write down when it becomes ready and when it no longer is."""
+        ready, details = self._health.ready()
+        if ready and not self._ready:
+            log.info("became ready")
+        elif self._ready and not ready and not details["stopping"]:
+            log.warning("is not ready any more", reasons=details["reasons"])
+        self._ready = ready
 
     def _found(self, now: Now, elapsed: float) -> Gauges:
         lag, source = self._source.lag(), self._source

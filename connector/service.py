@@ -15,6 +15,7 @@ import structlog
 from connector.assembly import Origins, TableSinks, calm_the_collector, make_budget, make_celonis, make_dead_letters
 from connector.core.hours import HOUR, Now, TeamClock
 from connector.deadlines import Deadlines
+from connector.dependencies import Dependencies
 from connector.kafka.identity import Identity
 from connector.kafka.orders import OrderDesk
 from connector.kafka.source import KafkaSource
@@ -97,6 +98,7 @@ class Service:
             mode=settings.budget.mode,
             pushes_per_hour=settings.budget.pushes_per_hour,
             deadlines=_deadlines(settings, self._clock, routes),
+            dependencies=Dependencies.of(settings),
             health=health,
             metrics=metrics,
         )

@@ -26,6 +26,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds; doubled at every failure in a r
 UNKNOWN_SECONDS = 30.0  # an unknown id is not asked again for so long; whoever registers it late waits for that
 _UNKNOWN_KEPT = 10_000  # ids; broken messages can name any number
 _LARGEST_ID = (1 << 31) - 1  # a Java int: for more the registry answers "no such path", which must not hold a topic
+_FAULT = 500  # and above: the registry's own
 _NOT_FOUND = range(40400, 40500)  # error codes: no such subject, version, schema
 _ELSEWHERE = "schema_registry.url must be the base address of the registry, with its path where it has one"
 _UNREADABLE = "the answer is not that of a schema registry"
@@ -64,6 +65,17 @@ class SchemaRegistry:
         """Return one line that says the registry answers and accepts us; raises RegistryUnavailable."""
         self._call("GET /subjects", lambda: self._client.get_subjects(limit=1))
         return f"{self._settings.url} answers and accepts us"
+
+    def reach(self) -> None:
+        """Return once the registry has answered, whatever it says of us; raises RegistryUnavailable."""
+        about = "GET /subjects"
+        try:
+            self._client.get_subjects(limit=1)
+        except SchemaRegistryError as e:
+            if e.http_status_code >= _FAULT:
+                self._judge(about, e)
+        except Exception as e:  # noqa: BLE001 - whatever its HTTP library raises
+            self._silent(about, e)
 
     def close(self) -> None:
         """Close the connections."""
@@ -123,12 +135,15 @@ class SchemaRegistry:
         except SchemaRegistryError as e:
             self._judge(about, e)
         except Exception as e:  # noqa: BLE001 - the client lets through whatever its HTTP library raises
-            text = self._masked(f"{type(e).__name__}: {e}")
-            distrust = "CERTIFICATE_VERIFY_FAILED" in text
-            hint = "schema_registry.ca_file must hold its CA" if distrust else "schema_registry.url must be reachable"
-            self._fail(f"{about}: no answer from {self._settings.url}: {text}", hint)
+            self._silent(about, e)
         self._failures = 0
         return answer
+
+    def _silent(self, about: str, error: Exception) -> NoReturn:
+        text = self._masked(f"{type(error).__name__}: {error}")
+        distrust = "CERTIFICATE_VERIFY_FAILED" in text
+        hint = "schema_registry.ca_file must hold its CA" if distrust else "schema_registry.url must be reachable"
+        self._fail(f"{about}: no answer from {self._settings.url}: {text}", hint)
 
     def _judge(self, about: str, error: SchemaRegistryError) -> NoReturn:
         status, code = error.http_status_code, error.error_code

@@ -1,4 +1,4 @@
-"""Owns how many partitions there are in all of the topics that a group reads, asked for in a thread of its own.
+"""Owns how many partitions all topics have that a group reads, and which are not there; asked in a thread of its own.
 
 Never joins a group. Invariant: what is told is what the brokers said last; 0 until they said anything.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ASK_SECONDS = 30.0  # between two questions; a topic that is new counts no later
-_AT_FIRST_SECONDS = 1.0  # while nothing is known
+_AT_FIRST_SECONDS = 1.0  # while nothing is known, or a topic is not there
 _ANSWER_SECONDS = 5.0
 
 
@@ -34,6 +34,7 @@ class PartitionCount:
         self._kafka, self._topics = kafka, tuple(topics)
         self._stop = threading.Event()
         self.total = 0
+        self.absent: tuple[str, ...] = ()  # of `topics`
         threading.Thread(target=self._count, name="kafka-partitions", daemon=True).start()
 
     def stop(self) -> None:
@@ -47,15 +48,14 @@ class PartitionCount:
             except KafkaException as e:
                 if not self._stop.is_set():
                     log.info("could not count partitions", error=e.args[0].str())
-            self._stop.wait(ASK_SECONDS if self.total else _AT_FIRST_SECONDS)
+            self._stop.wait(ASK_SECONDS if self.total and not self.absent else _AT_FIRST_SECONDS)
 
     def _ask(self) -> int:
         """Ask with a client of its own: one that lives on with an unanswered question can bring the process down."""
         known = make(AdminClient, client_properties(self._kafka)).list_topics(timeout=_ANSWER_SECONDS).topics
-        return sum(len(known[topic].partitions) for topic in known if self._read(topic))
-
-    def _read(self, topic: str) -> bool:
-        return any(takes(pattern, topic) for pattern in self._topics) and not re.search(INTERNAL_TOPICS, topic)
+        readable = [topic for topic in known if not re.search(INTERNAL_TOPICS, topic)]
+        self.absent = tuple(p for p in self._topics if not any(takes(p, topic) for topic in readable))
+        return sum(len(known[topic].partitions) for topic in readable if any(takes(p, topic) for p in self._topics))
 
 
 def takes(pattern: str, topic: str) -> bool:

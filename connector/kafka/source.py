@@ -88,6 +88,11 @@ class KafkaSource:
         """The messages of each topic that were gone before they were read."""
         return self._starts.lost
 
+    @property
+    def absent(self) -> Sequence[str]:
+        """The topics, and regular expressions, of which Kafka has none."""
+        return self._count.absent if self._count else ()
+
     def subscribe(self, topics: Sequence[str], listener: Assignments) -> None:
         """Join the group, reading `topics` (names, or regular expressions that begin with `^`)."""
         self._listener = listener
@@ -307,6 +312,7 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
+        self.joined = False  # until the group takes us in again
         log.debug("lost partitions to others", at=[str(tp) for tp in tps])
         self._forget(tps)
         if self._listener:

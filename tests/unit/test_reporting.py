@@ -15,7 +15,9 @@ from connector.core.offsets import TopicPartition
 from connector.core.paced import PacedBudget
 from connector.core.watch import PATIENCE
 from connector.deadlines import Deadlines
+from connector.dependencies import Dependencies
 from connector.ledger import LedgerBudget
+from connector.observe.health import PATIENCE as PATIENCE_OF_HEALTH
 from connector.observe.health import Health
 from connector.observe.metrics import Metrics
 from connector.reporting import Reporter
@@ -40,6 +42,7 @@ class Consumer(FakeSource):
         self.joined = True
         self.away: str | None = None
         self.forbidden: dict[str, str] = {}
+        self.absent: tuple[str, ...] = ()
         self.lost: dict[str, int] = {}
         self.lags: dict[TopicPartition, int] = {}
 
@@ -80,6 +83,7 @@ class Reported:
             mode="paced",
             pushes_per_hour=240,
             deadlines=Deadlines(self.routes, slot=15.0, executing=1),
+            dependencies=Dependencies({}),
             health=self.health,
             metrics=self.metrics,
         )
@@ -163,6 +167,7 @@ def test_a_partition_that_should_move_and_does_not_is_told_once_and_counts_as_tr
 ) -> None:
     found = Reported(make, {A0: []})
     found.source.lags = {A0: 5}
+    found.look()
     with capture_logs() as lines:
         for _ in range(int(PATIENCE) + 5):
             found.look()
@@ -245,6 +250,7 @@ def test_a_ledger_that_is_not_trusted_is_told_first_and_then_that_the_replica_go
 
 def test_pushes_that_take_longer_than_the_deadlines_allow_are_warned_of(make: Make) -> None:
     found = Reported(make, {A0: []})
+    found.look()
     with capture_logs() as lines:
         found.look()
         for _ in range(50):
@@ -302,3 +308,38 @@ def test_an_intent_that_is_found_counts_from_when_it_was(make: Make) -> None:
     found.look()
     assert (found.value("open_intents"), found.value("open_intent_age_seconds")) == (0, 0)
     assert found.bench.observer.events[-1] == ("rebalanced", "lost")
+
+
+def test_what_is_missing_is_named_with_its_reason_and_takes_readiness_away(make: Make) -> None:
+    found = Reported(make, {A0: []})
+    found.source.absent = ("orders", "^x")
+    with capture_logs() as logs:
+        found.look()
+        assert not found.health.ready()[0]
+        reasons = found.health.status()["reasons"]
+        found.source.absent = ()
+        found.look(0.2)
+        assert found.health.ready()[0]
+        found.source.away = "all down"
+        found.look()
+        found.look(PATIENCE_OF_HEALTH)
+        found.look(0.2)
+    assert isinstance(reasons, list)
+    assert [r.partition(":")[0] for r in reasons] == ["topic orders", "topic ^x"]
+    told = [entry["event"] for entry in logs if "ready" in entry["event"]]
+    assert told == ["became ready", "is not ready any more"]
+
+
+def test_a_ledger_that_cannot_be_trusted_is_missing_until_it_is_paced_alone(make: Make) -> None:
+    clock = TeamClock()
+    me = Entry(Kind.ALIVE, "g", "me", "pool", 240.0, 0.0, 1)
+    budget = LedgerBudget(SilentLedger(), me, clock, PacedBudget(240, clock), low_water=5)
+    found = Reported(make, {A0: []}, budget=budget)
+    found.bench.step()
+    found.look()
+    assert found.health.status()["reasons"] == ["budget ledger: no broker answers"]
+    assert not found.health.ready()[0]
+    found.bench.now += 70
+    found.bench.step()
+    found.look()
+    assert found.health.ready()[0]
