@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _LOG_SECONDS = 10.0
-_BLOCKS = 20  # of the bar
+_BLOCKS = 10  # of the bar
 _CLEAR = "\r\x1b[2K"
 
 
@@ -84,9 +84,9 @@ def progress_line(progress: Progress, size: Size) -> str:
     return "  ".join(
         (
             f"[{'#' * full}{'-' * (_BLOCKS - full)}] {int(part * 100)} %",
-            f"{progress.read:,} of {progress.messages:,}",
+            f"{progress.read:,}/{progress.messages:,}",
             f"{rate(progress):,.0f} rows/s",
-            f"{progress.bytes / 1e6:,.1f} MB in {progress.pushes} of {max(size.pushes, progress.pushes)} pushes",
+            f"{progress.bytes / 1e6:,.1f} MB in {progress.pushes}/{max(size.pushes, progress.pushes)} pushes",
             "" if left is None else f"{_clock(left)} left",
         )
     ).rstrip()

@@ -43,13 +43,9 @@ def test_what_is_left_is_reading_or_waiting_for_turns_whatever_is_longer(progres
 
 
 def test_the_line_tells_messages_rows_bytes_pushes_and_what_is_left() -> None:
-    assert progress_line(HALF, SIZE) == (
-        "[##########----------] 50 %  500 of 1,000  48 rows/s  1.2 MB in 1 of 4 pushes  5:00 left"
-    )
+    assert progress_line(HALF, SIZE) == ("[#####-----] 50 %  500/1,000  48 rows/s  1.2 MB in 1/4 pushes  5:00 left")
     nothing = Size(0, 0, 0, 0, 0.0)
-    assert progress_line(Progress(0), nothing) == (
-        "[####################] 100 %  0 of 0  0 rows/s  0.0 MB in 0 of 0 pushes"
-    )
+    assert progress_line(Progress(0), nothing) == ("[##########] 100 %  0/0  0 rows/s  0.0 MB in 0/0 pushes")
     slow = Progress(messages=1000, read=1, seconds=10.0)
     assert progress_line(slow, SIZE).endswith("2:46:30 left")
 
