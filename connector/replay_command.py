@@ -168,9 +168,8 @@ def _size_lines(found: Outline) -> Iterator[str]:
     if found.request.way is Way.REWIND:
         yield f"{size.messages:,} messages are read again by the service, in its pushes"
         return
-    yield f"{_counted(size.messages, 'message')}, about {size.bytes / 1e6:,.1f} MB in Parquet, " + _counted(
-        size.chunks, "chunk"
-    )
+    what = f"{_counted(size.messages, 'message')}, at most as many rows"
+    yield f"{what}, about {size.bytes / 1e6:,.1f} MB in Parquet, {_counted(size.chunks, 'chunk')}"
     if size.pushes:
         hourly, minutes = size.pushes * HOUR / size.seconds, size.seconds / 60
         waits = f"{minutes:,.0f} min" if minutes >= 1 else "less than a minute"

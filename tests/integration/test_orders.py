@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from connector.core.offsets import TopicPartition
 from connector.core.orders import Order, OrderKind, OrderState, group_of_orders
 from connector.errors import SourceError
 from connector.kafka import kept
+from connector.kafka.crowd import Crowd, Lookout, crowd
 from connector.kafka.orders import OrderDesk, give_orders, read_orders, withdraw_orders
 from connector.replaying import group_of_replay
 from tests.integration.world import World, as_json
@@ -335,3 +337,31 @@ def test_a_broker_that_does_not_answer_holds_up_neither_the_pipeline_nor_its_end
         kafka.thaw()
     wait_for(lambda: not desk.unread, 60)
     assert desk.found == {tp: Order(HOLD, ASKED, "r1", 3)}
+
+
+def test_who_else_pushes_is_told_by_the_members_of_groups(kafka: KafkaBroker) -> None:
+    there, topic = settings(kafka.bootstrap, uuid.uuid4().hex), kafka.create_topic()
+    names = [there.group, *(group_of_replay(there.group, name) for name in ("a", "b"))]
+    kept.keep(there, group_of_replay(there.group, "c"), kept.Plan("c", {TopicPartition(topic, 0): Range(0, 1)}))
+    assert crowd(there, names[1]) == Crowd(service=False, replays=0, ours=False)
+    common = {"bootstrap.servers": kafka.bootstrap, "session.timeout.ms": 6000}
+    members = [Consumer({**common, "group.id": name}) for name in names]
+    try:
+        for member in members:
+            member.subscribe([topic])
+            wait_for(partial(_joined, member))
+        assert crowd(there, names[1]) == Crowd(service=True, replays=1, ours=True)
+        assert crowd(there) == Crowd(service=True, replays=2, ours=False)
+        lookout = Lookout(there, names[2], 0.1)
+        wait_for(lambda: lookout.seen() == Crowd(service=True, replays=1, ours=True))
+        members.pop().close()
+        wait_for(lambda: lookout.seen() == Crowd(service=True, replays=1, ours=False))
+        lookout.close()
+    finally:
+        for member in members:
+            member.close()
+
+
+def _joined(member: Consumer) -> bool:
+    member.poll(0.1)
+    return bool(member.assignment())

@@ -121,7 +121,7 @@ def test_the_plan_tells_ranges_remarks_effects_and_what_it_takes() -> None:
         "",
         "note: orders[0]: offset 5 is gone",
         "effect: OTHER takes the range",
-        "20 messages, about 4.0 MB in Parquet, 1 chunk",
+        "20 messages, at most as many rows, about 4.0 MB in Parquet, 1 chunk",
         "2 pushes at 30.0 an hour: 4 min of waiting for turns at most",
     ]
 
@@ -145,4 +145,4 @@ def test_of_many_partitions_the_plan_shows_the_first() -> None:
 
 def test_nothing_to_push_waits_for_no_turn() -> None:
     lines = list(plan_lines(outline_(size=Size(0, 0, 0, 0, 0.0))))
-    assert lines[-1] == "0 messages, about 0.0 MB in Parquet, 0 chunks"
+    assert lines[-1] == "0 messages, at most as many rows, about 0.0 MB in Parquet, 0 chunks"
