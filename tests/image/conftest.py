@@ -1,4 +1,4 @@
-"""Owns what the tests of the image share: the Dockerfile's steps done once in a folder of its own."""
+"""Owns what the tests of the image share: the Dockerfile's steps done once in a folder of its own, and the image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.image.dockerfile import Replayed
+from tests.image.engine import Engine, MissingEngineError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     replayed = Replayed(tmp_path_factory.mktemp("image"))
     replayed.build()
     return replayed
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """An engine that has the image; skipped where none can be had, also under CI."""
+    try:
+        engine = Engine()
+        engine.build()
+    except MissingEngineError as e:
+        pytest.skip(f"no image can be made here, which CI cannot promise either: {e}")
+    return engine
 
 
 @pytest.fixture

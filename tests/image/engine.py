@@ -42,8 +42,9 @@ class Engine:
         found = [name for name in ("podman", "docker") if shutil.which(name) and _answers(name)]
         if not found:
             raise MissingEngineError("neither podman nor a docker with its daemon is here")
-        self._name = found[0]
-        self._podman = self._name == "podman"
+        self.name = found[0]
+        self._podman = self.name == "podman"
+        self.path = os.environ["PATH"]
 
     def build(self) -> None:
         """Build the image from the Dockerfile."""
@@ -56,7 +57,7 @@ class Engine:
             if self._done("image", "inspect", base).returncode == 0:
                 return base
         if shutil.which("debootstrap") is None or os.geteuid() != 0:
-            raise MissingEngineError(f"{self._name} has no base: pull {BASES[1]} once, or install debootstrap as root")
+            raise MissingEngineError(f"{self.name} has no base: pull {BASES[1]} once, or install debootstrap as root")
         return self._made_base()
 
     def _made_base(self) -> str:
@@ -115,18 +116,21 @@ class Engine:
         done = self._done("logs", container)
         return done.stdout + done.stderr
 
-    def ask(self, *arguments: str) -> str:
-        """Return what the engine prints, once it succeeds."""
-        done = self._done(*arguments)
-        assert done.returncode == 0, f"{self._name} {' '.join(arguments)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    def ask(self, *arguments: str, given: str = "") -> str:
+        """Return what the engine prints, once it succeeds with `given` on its standard input."""
+        done = self._done(*arguments, given=given)
+        assert done.returncode == 0, f"{self.name} {' '.join(arguments)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout
 
     def _locked(self) -> tuple[str, ...]:
         return ("--network", "host", "--no-healthcheck", *_LOCKED, *_LIMITS)
 
-    def _done(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [self._name, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    def _done(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        command = [self.name, *arguments]
+        return subprocess.run(
+            command, input=given, env={**os.environ, "PATH": self.path},
+            capture_output=True, text=True, timeout=BUILD_SECONDS, check=False,
+        )  # fmt: skip
 
 
 def _answers(name: str) -> bool:

@@ -15,12 +15,12 @@ from connector.cli import EXIT_USAGE
 from connector.demo.registry import RegistryServer
 from connector.demo.running import free_port
 from tests.image.dockerfile import ROOT, health_command
-from tests.image.engine import Engine, MissingEngineError
 from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.image.engine import Engine
     from tests.kafka_broker import KafkaBroker
 
 pytestmark = pytest.mark.timeout(900)  # where the base is made first
@@ -28,17 +28,6 @@ pytestmark = pytest.mark.timeout(900)  # where the base is made first
 DRAIN_SECONDS = 20
 SPEED = 60  # the hours of the trial, as in the demo
 COMMANDS = ("run", "check", "plan", "budget", "replay", "emulator")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    """An engine that has the image; skipped where none can be had, also under CI."""
-    try:
-        engine = Engine()
-        engine.build()
-    except MissingEngineError as e:
-        pytest.skip(f"no image can be made here, which CI cannot promise either: {e}")
-    return engine
 
 
 @pytest.mark.parametrize("command", COMMANDS)
