@@ -60,7 +60,8 @@ _C, _G = Kind.COUNTER, Kind.GAUGE
 
 METRICS: tuple[Metric, ...] = (
     # how it stands with its group
-    Metric("ready", _G, "", (), "1 while the group has taken this replica in and it is not leaving."),
+    Metric("ready", _G, "", (), "1 while the group has taken this replica in and nothing that it needs is missing.",
+           "What `/readyz` answers; it names the reason."),
     Metric("rebalances", _C, "rebalances", ("event",), "Times that the group moved partitions to or from this replica.",
            "`assigned`, `revoked`; `lost`: without asking, the group gave this replica up."),
     Metric("lag_messages", _G, "messages", _AT, "Messages between position and end: not consumed."),
