@@ -13,7 +13,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
-from connector.kafka.settings import client_properties, make
+from connector.kafka.settings import make, question_properties
 from connector.kafka.shares import takes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def committed_offsets(kafka: Kafka, topics: Sequence[str]) -> dict[TopicPartitio
     Raises:
         SourceError: Kafka does not answer, or not to us.
     """
-    consumer = make(Consumer, client_properties(kafka) | {"group.id": kafka.group, "enable.auto.commit": False})
+    consumer = make(Consumer, question_properties(kafka) | {"group.id": kafka.group, "enable.auto.commit": False})
     try:
         known = consumer.list_topics(timeout=_SECONDS).topics
         wanted = [t for t in known if any(takes(topic, t) for topic in topics)]

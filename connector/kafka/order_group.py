@@ -14,13 +14,14 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from connector.core.orders import group_of_orders
 from connector.errors import SourceError
-from connector.kafka.settings import client_properties, make
+from connector.kafka.settings import client_properties, make, question_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from connector.config import Kafka
     from connector.core.offsets import TopicPartition
+    from connector.kafka.settings import Properties
 
 T = TypeVar("T")
 
@@ -33,15 +34,15 @@ _MOVING = {
 }
 
 
-def new_client(kafka: Kafka) -> Consumer:
+def new_client(kafka: Kafka, properties: Callable[[Kafka], Properties] = client_properties) -> Consumer:
     """Return a client of the group of orders to the service of `kafka.group`; raises ConfigError."""
     ours = {"group.id": group_of_orders(kafka.group), "enable.auto.commit": False}
-    return make(Consumer, client_properties(kafka) | ours)
+    return make(Consumer, properties(kafka) | ours)
 
 
 def with_client(kafka: Kafka, do: Callable[[Consumer], T]) -> T:
     """Return what `do` returns, with a client of its own; raises SourceError for what Kafka refuses."""
-    consumer = new_client(kafka)
+    consumer = new_client(kafka, question_properties)
     try:
         return _patiently(consumer, do, group_of_orders(kafka.group))
     finally:

@@ -17,7 +17,7 @@ from connector.errors import SourceError
 from connector.kafka.asking import PROBE_SECONDS, ask, describe, insist_on, judged, silent, worth_waiting
 from connector.kafka.contact import Contact
 from connector.kafka.ledger_topic import LedgerTopic
-from connector.kafka.settings import consumer_properties, make
+from connector.kafka.settings import at_once, consumer_properties, make
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import ClusterMetadata, ConsumerGroupDescription
@@ -69,27 +69,27 @@ def ledger_topic(kafka: Kafka, ledger: Ledger) -> str:
     return LedgerTopic(kafka, ledger).check()
 
 
-def group_readable(kafka: Kafka) -> str:
-    """Return the state of the group; raises SourceError when we may not read it."""
-    about = f"group {kafka.group}"
+def group_readable(kafka: Kafka, group: str) -> str:
+    """Return the state of `group`; raises SourceError when we may not read it."""
+    about = f"group {group}"
     try:
         found: ConsumerGroupDescription = ask(
             kafka,
             lambda admin: admin.describe_consumer_groups(
-                [kafka.group], include_authorized_operations=True, request_timeout=PROBE_SECONDS
+                [group], include_authorized_operations=True, request_timeout=PROBE_SECONDS
             ),
         )
     except KafkaException as e:
         if e.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return "does not exist yet; it begins with the first commit"
-        raise judged(e.args[0], about, "kafka.group: grant READ and DESCRIBE on the group") from None
+        raise judged(e.args[0], about, f"grant READ on the {about}, or choose another kafka.group") from None
     insist_on(AclOperation.READ, found.authorized_operations, about)
     return f"{found.state.name.lower()}, {len(found.members)} member(s)"
 
 
 def _metadata(kafka: Kafka) -> ClusterMetadata:
     contact = Contact(kafka.brokers)
-    consumer = make(Consumer, consumer_properties(kafka) | {"error_cb": contact.on_error})
+    consumer = make(Consumer, consumer_properties(kafka) | at_once(kafka) | {"error_cb": contact.on_error})
     started = time.monotonic()
     try:
         while worth_waiting(contact, started):

@@ -23,6 +23,7 @@ _FOR_ALL_CLIENTS = (
 )  # fmt: skip
 _SECRET = ("password", "secret", ".pem", "sasl.oauthbearer.config")
 _LIBRARY_LOG = logging.getLogger("librdkafka")
+_ONCE_BACKOFF = 100  # milliseconds, the client's default; ours spares brokers that are away
 INTERNAL_TOPICS = "^__(consumer_offsets|transaction_state|share_group_state)$"
 
 Properties = dict[str, Any]
@@ -65,6 +66,16 @@ def client_properties(kafka: Kafka) -> Properties:
     """Return the properties of any other client of the same cluster: addresses, security, sockets."""
     shared = {k: v for k, v in kafka.properties.items() if k.startswith(_FOR_ALL_CLIENTS)}
     return {**_DEFAULTS, **shared, "bootstrap.servers": kafka.brokers, "logger": _LIBRARY_LOG}
+
+
+def question_properties(kafka: Kafka) -> Properties:
+    """Return the properties of a client that asks once."""
+    return client_properties(kafka) | at_once(kafka)
+
+
+def at_once(kafka: Kafka) -> Properties:
+    """Return what lets a client that asks once connect at once: at first, too, it waits for a backoff."""
+    return {} if "reconnect.backoff.ms" in kafka.properties else {"reconnect.backoff.ms": _ONCE_BACKOFF}
 
 
 class LedgerCluster(NamedTuple):
