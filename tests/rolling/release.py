@@ -43,6 +43,7 @@ class Release(Ground):
         self.pods: list[Pod] = []  # all there ever were
         self.live: list[Pod] = []  # that are to run
         self.kills = 0
+        self._more: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -77,7 +78,13 @@ class Release(Ground):
             "drain_timeout": "15 s",
         }
         address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+        config = chart.merged(config, self._more)
         return chart.merged(chart.example(EXAMPLES[self.kind]), {"config": config, "extraEnv": [address]})
+
+    def use(self, config: dict[str, Any]) -> None:
+        """Let pods that are made from now on have this in their configuration, too."""
+        self._more = config
+        self.template = Template(self.values(), self._secret())
 
     def _secret(self) -> dict[str, str]:
         return {
