@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CLIENT, _CLIENT_SECONDS = "librdkafka", 60.0  # between two lines of the Kafka client that say the same
 _MOST_KINDS = 200  # of lines of the Kafka client that are remembered
 _FIRST = ("timestamp", "level", "event", "table", "load", "job")
-_CHATTY = ("httpx", "httpcore", "uvicorn", "asyncio")  # a line for each request helps nobody
+_CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2", "uvicorn", "asyncio")  # a line for each request helps nobody
 
 
 def as_text(log_format: str, stream: TextIO) -> bool:
