@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0  # between two looks
+LOOK_SECONDS = 1.0  # between two looks
 OPEN_SECONDS = 0.5  # while an order stands: a person waits for it, or a table stands still
 AGAIN_SECONDS = 1.0  # after one without an answer
 OFF_SECONDS = 60.0  # after one that was refused
