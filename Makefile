@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINE ?= docker
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+CLEANLY = $(BIN)/pip --python build/clean install --quiet --disable-pip-version-check --constraint constraints.txt
 export SECONDS FOREVER
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -66,7 +67,7 @@ picture: $(VENV)/.ready ## Who is pushed next, and how long records wait; draws 
 	$(BIN)/python -m benchmarks.freshness --picture
 
 .PHONY: chart
-chart: $(VENV)/.ready ## What of the Helm chart is made: README, schema of the configuration, dashboard, snapshot
+chart: $(VENV)/.ready ## What of the Helm chart is made: README, schema of the configuration, dashboard, snapshot, version
 	$(BIN)/python -m helm.generate
 	$(BIN)/python -m tests.chart
 
@@ -77,15 +78,26 @@ image: ## The image, as kafka-celonis-connector with its version (ENGINE=docker,
 	    $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) $(FLAGS) .
 
 .PHONY: dist
-dist: $(VENV)/.ready ## Wheel and source distribution in dist, each installed once in a clean environment
+dist: $(VENV)/.ready ## In dist: wheel, source distribution, both installed once in a clean environment, its SBOM, the chart
 	rm -rf dist build
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build
-	$(PYTHON) -m venv build/clean
-	build/clean/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
+	$(PYTHON) -m venv --without-pip build/clean
+	$(CLEANLY) "$$(echo dist/*.whl)[emulator]"
 	build/clean/bin/kafka-celonis --version
-	build/clean/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.tar.gz
+	$(CLEANLY) --force-reinstall --no-deps dist/*.tar.gz
 	build/clean/bin/kafka-celonis --version
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file dist/kafka-celonis-connector-$(VERSION).cdx.json build/clean/bin/python
+	tar --create --gzip --exclude ci --directory helm --file dist/celonis-connector-$(VERSION).tgz celonis-connector
 	rm -rf build
+
+.PHONY: release
+release: $(VENV)/.ready ## What belongs to a version, from a commit with its tag: all of `dist`, and the image
+	@test "$$(git describe --exact-match --match 'v*' 2>&1)" = v$(VERSION) || { \
+	  echo "this commit needs the tag v$(VERSION), by the version in pyproject.toml: $$(git describe --always --match 'v*')" >&2; exit 2; }
+	@git diff --quiet HEAD || { echo "there are changes that the tag does not have" >&2; exit 2; }
+	$(MAKE) dist image
 
 .PHONY: clean
 clean: ## Remove what the targets made

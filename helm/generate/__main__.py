@@ -1,4 +1,4 @@
-"""Writes what of the chart is made: README.md, values.schema.json, files/dashboard.json; and the README's metrics.
+"""Writes what of the chart is made, the README's metrics, and the version wherever it stands.
 
 Usage: python -m helm.generate
 """

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+_META = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT, VERSION = _META["name"], _META["version"]
 POOL = "11111111-2222-3333-4444-555555555555"
 DRAIN_SECONDS = 10
 COMMANDS = ("run", "check", "plan", "budget", "replay", "emulator")
@@ -205,3 +206,26 @@ def test_both_install_in_a_clean_environment(
     clean = {"PYTHONPATH": str(tmp_path / "clean")}
     done = _done(installed, nothing_is_written, "python3", "-m", "connector", "--version", **clean)
     assert done.stdout.split()[-1] == VERSION, done.stderr
+
+
+def test_the_bill_of_materials_names_all_that_is_installed_in_the_version_that_was_tested(
+    installed: Replayed, tmp_path: Path
+) -> None:
+    bill = tmp_path / "bill.cdx.json"
+    tree, python = installed.moved("/src"), installed.bin / "python3"
+    for command in (
+        ["pip", "install", "--quiet", "--constraint", "constraints.txt", "cyclonedx-bom"],
+        ["cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "--output-file", str(bill), str(python)],
+    ):
+        done = subprocess.run(
+            [str(installed.tools / command[0]), *command[1:]],
+            cwd=tree, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(bill.read_text(encoding="utf-8"))
+    assert (told["metadata"]["component"]["name"], told["metadata"]["component"]["version"]) == (PROJECT, VERSION)
+    parts = {c["name"].lower().replace("_", "-"): c["version"] for c in told["components"]}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
+    assert parts.items() <= pinned.items()
+    assert {"confluent-kafka", "pyarrow", "duckdb", "cryptography"} <= parts.keys()
