@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from connector.celonis.client import DataPushClient
+from connector.core.orders import group_of_orders
 from connector.errors import ConfigError, ConnectorError
 from connector.kafka import probe
 from connector.kafka.registry import SchemaRegistry
@@ -45,7 +46,8 @@ def _checks(settings: config.Settings) -> Iterator[tuple[str, Callable[[], str]]
     yield "Kafka brokers", partial(probe.brokers_answer, kafka)
     for topic in Routes(settings.tables).topics:
         yield f"topic {topic}", partial(probe.topic_exists, kafka, topic)
-    yield f"group {kafka.group}", partial(probe.group_readable, kafka)
+    for group in (kafka.group, group_of_orders(kafka.group)):
+        yield f"group {group}", partial(probe.group_readable, kafka, group)
     if kafka.dead_letter_topic:
         yield f"dead-letter topic {kafka.dead_letter_topic}", partial(probe.dead_letter_topic, kafka)
     if settings.budget.mode == "ledger":

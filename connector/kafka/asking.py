@@ -62,8 +62,13 @@ def ask_all(
 _NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
 
 
-def describe(kafka: Kafka, topic: str, section: str = "kafka") -> TopicDescription | None:
-    """Return what the broker says of a topic and our rights on it, None where it does not exist; raises SourceError."""
+def describe(kafka: Kafka, topic: str, *needed: AclOperation, section: str = "kafka") -> TopicDescription | None:
+    """Return what the broker says of a topic, None where it does not exist.
+
+    Raises:
+        SourceError: we may not see it, or lack one of the rights `needed`.
+    """
+    about = f"topic {topic}"
     try:
         found: TopicDescription = ask(
             kafka,
@@ -75,7 +80,9 @@ def describe(kafka: Kafka, topic: str, section: str = "kafka") -> TopicDescripti
     except KafkaException as e:
         if e.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None
-        raise judged(e.args[0], f"topic {topic}", "grant DESCRIBE on the topic") from None
+        raise judged(e.args[0], about, f"grant {' and '.join(right.name for right in needed)} on {about}") from None
+    for right in needed:
+        insist_on(right, found.authorized_operations, about)
     return found
 
 

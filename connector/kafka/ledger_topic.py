@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AclOperation, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from connector.errors import SourceError
-from connector.kafka.asking import PROBE_SECONDS, Silence, ask, describe, insist_on, judged
+from connector.kafka.asking import PROBE_SECONDS, Silence, ask, describe, judged
 from connector.kafka.settings import ledger_cluster
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class LedgerTopic:
             Silence: no broker answers.
             SourceError: it cannot be had, or is not as it must be; the hint is the next step.
         """
-        described = describe(self.kafka, self.name, self.section) or self._create()
+        described = self._described() or self._create()
         self._judge_partition(described)
         try:
             seen = self._judge_settings()
@@ -77,7 +77,7 @@ class LedgerTopic:
 
     def check(self) -> str:
         """Return what is there of the topic, or that it can be created; raises SourceError like `find`."""
-        described = describe(self.kafka, self.name, self.section)
+        described = self._described()
         if described is None:
             self._create_it(validate_only=True)
             return "does not exist yet; the service creates it at its start"
@@ -88,13 +88,16 @@ class LedgerTopic:
             raise judged(e.args[0], f"topic {self.name}", "grant DESCRIBE_CONFIGS on the topic") from None
         return "1 partition, settings fit" if seen else "1 partition; its settings are hidden: grant DESCRIBE_CONFIGS"
 
+    def _described(self) -> TopicDescription | None:
+        return describe(self.kafka, self.name, AclOperation.READ, AclOperation.WRITE, section=self.section)
+
     # --- creating ---------------------------------------------------------------------------------------------
 
     def _create(self) -> TopicDescription:
         self._create_it(validate_only=False)
         deadline = time.monotonic() + PROBE_SECONDS
         while time.monotonic() < deadline:
-            described = describe(self.kafka, self.name, self.section)
+            described = self._described()
             if described is not None and described.partitions and described.partitions[0].leader is not None:
                 return described
             time.sleep(_LOOK_AGAIN_SECONDS)
@@ -128,8 +131,6 @@ class LedgerTopic:
             command = f"kafka-topics.sh --bootstrap-server {self.kafka.brokers} --delete --topic {self.name}"
             hint = f"name another topic in budget.ledger.topic of all deployments, or let it be made anew: {command}"
             raise SourceError(f"{about} has {count} partitions, the ledger needs exactly 1", hint=hint)
-        insist_on(AclOperation.READ, described.authorized_operations, about)
-        insist_on(AclOperation.WRITE, described.authorized_operations, about)
 
     def _judge_settings(self) -> bool:
         """Return False where we may not see them; raises SourceError for what does not fit."""

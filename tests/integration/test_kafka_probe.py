@@ -99,7 +99,7 @@ def test_the_right_that_is_missing_is_named(kafka: KafkaBroker) -> None:
     with pytest.raises(SourceError, match=f"grant WRITE on topic {topic}"):
         probe.dead_letter_topic(asked)
     with pytest.raises(SourceError, match=f"grant READ on group {group}"):
-        probe.group_readable(asked)
+        probe.group_readable(asked, group)
 
 
 def test_a_topic_that_may_not_be_read_is_named_and_stops_no_other(kafka: KafkaBroker) -> None:
@@ -116,10 +116,10 @@ def test_a_topic_that_may_not_be_read_is_named_and_stops_no_other(kafka: KafkaBr
 def test_a_group_is_described_and_need_not_exist(kafka: KafkaBroker) -> None:
     topic, group = kafka.create_topic(), uuid.uuid4().hex
     asked = settings(kafka.bootstrap, group)
-    assert "0 member(s)" in probe.group_readable(asked)
+    assert "0 member(s)" in probe.group_readable(asked, group)
     reader = Reader(asked, topic)
     reader.until(lambda: reader.source.assigned)
-    assert probe.group_readable(asked) == "stable, 1 member(s)"
+    assert probe.group_readable(asked, group) == "stable, 1 member(s)"
     reader.source.close()
 
 

@@ -61,6 +61,7 @@ def test_everything_that_run_needs_is_named_and_passes(
         "Kafka brokers",
         f"topic {topic}",
         "group checked",
+        "group checked.orders",
         f"dead-letter topic {dead}",
         f"ledger {ledger}",
         "schema registry",
@@ -68,8 +69,8 @@ def test_everything_that_run_needs_is_named_and_passes(
         "spool directory",
     ]
     assert [r for r in results if not r.ok or r.fix] == []
-    assert results[4].detail == "does not exist yet; the service creates it at its start"
-    assert results[6].detail == f"accepted by {platform.url}, pool {POOL} has 0 jobs"
+    assert results[5].detail == "does not exist yet; the service creates it at its start"
+    assert results[7].detail == f"accepted by {platform.url}, pool {POOL} has 0 jobs"
 
 
 def test_each_failure_says_the_next_step_and_stops_no_other(tmp_path: Path, nowhere: str) -> None:
@@ -86,13 +87,14 @@ def test_each_failure_says_the_next_step_and_stops_no_other(tmp_path: Path, nowh
         "Kafka brokers",
         "topic orders",
         "group kafka-celonis",
+        "group kafka-celonis.orders",
         "ledger kafka-celonis.budget",
         "schema registry",
         "Celonis key and pool",
         "spool directory",
     ]
     assert not any(r.ok for r in results)
-    kafka, ledger, registry, pool, spool = results[0], *results[3:]
+    kafka, ledger, registry, pool, spool = results[0], *results[4:]
     assert "kafka.brokers" in kafka.fix
     assert "kafka.brokers" in ledger.fix
     assert "schema_registry" in registry.detail + registry.fix
