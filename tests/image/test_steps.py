@@ -110,12 +110,14 @@ def test_the_emulator_answers_and_ends_when_asked(
 def test_the_connector_is_alive_by_its_own_health_check_and_drains_at_the_first_signal(
     installed: Replayed, nothing_is_written: Path, tmp_path: Path
 ) -> None:
-    port = free_port()
-    with EmbeddedCluster() as kafka:
+    port, team = free_port(), free_port()
+    emulator = ("emulator", "--port", str(team), "--directory", str(tmp_path / "data"))
+    key = {APP_KEY: "of-a-test"}
+    with EmbeddedCluster() as kafka, _running(installed, nothing_is_written, *emulator, **key):
         kafka.create_topic("orders", 1)
         config = tmp_path / "connector.yaml"
-        config.write_text(yaml.safe_dump(_configuration(kafka.bootstrap, port)))
-        own = {"KAFKA_CELONIS_CONFIG": str(config), "SPOOL_DIRECTORY": str(tmp_path / "spool"), APP_KEY: "of-a-test"}
+        config.write_text(yaml.safe_dump(_configuration(kafka.bootstrap, port, team)))
+        own = {"KAFKA_CELONIS_CONFIG": str(config), "SPOOL_DIRECTORY": str(tmp_path / "spool"), **key}
         url = f"http://127.0.0.1:{port}"
         with _running(installed, nothing_is_written, "run", **own) as process:
             wait_for(lambda: _answers(f"{url}/readyz"))
@@ -126,11 +128,11 @@ def test_the_connector_is_alive_by_its_own_health_check_and_drains_at_the_first_
     assert list(nothing_is_written.iterdir()) == []
 
 
-def _configuration(brokers: str, port: int) -> dict[str, Any]:
+def _configuration(brokers: str, port: int, team: int) -> dict[str, Any]:
     auth = {"app_key": f"${{{APP_KEY}}}"}
     return {
         "kafka": {"brokers": brokers, "dead_letter_topic": None, "properties": {"session.timeout.ms": 6000}},
-        "celonis": {"team_url": f"http://127.0.0.1:{free_port()}", "pool_id": POOL, "auth": auth},
+        "celonis": {"team_url": f"http://127.0.0.1:{team}", "pool_id": POOL, "auth": auth},
         "tables": [{"topics": ["orders"], "target": "ORDERS", "format": "json"}],
         "spool": {"directory": "${SPOOL_DIRECTORY}"},
         "observe": {"host": "127.0.0.1", "port": port},
