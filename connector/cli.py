@@ -6,45 +6,21 @@ Never decides anything. Invariant: every error that a person can act on ends as 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import structlog
 
 from connector import __version__
 from connector.config_file import effective, json_schema, load
-from connector.errors import CelonisError, ConfigError, ConnectorError, SourceError
-from connector.observe.logs import as_text, configure_logs
+from connector.ending import EXIT_CHECK, EXIT_INTERRUPTED, EXIT_ORDERED, Stop, exit_code, last_line
+from connector.errors import ConfigError, ConnectorError
+from connector.observe.logs import configure_logs
 from connector.options import read_bytes, read_rates, read_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from connector.config import Settings
-
-log = structlog.get_logger()
-
-EXIT_UNEXPECTED, EXIT_USAGE, EXIT_CHECK, EXIT_KAFKA, EXIT_CELONIS, EXIT_OTHER, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 7
-EXIT_ORDERED = 8
-EXIT_STOPPED = 130
-EXIT_CODES = {
-    0: "done; after SIGTERM: drained, or what was left is read again at the next start",
-    EXIT_UNEXPECTED: "an unexpected error, with its stack in the log",
-    EXIT_USAGE: "the command line or the configuration cannot be used",
-    EXIT_CHECK: "`check` found something that fails, `status` something that stands still, `plan` what cannot be met",
-    EXIT_KAFKA: "Kafka refuses for good: no authorization, a fenced instance",
-    EXIT_CELONIS: "Celonis refuses for good: credentials, permission",
-    EXIT_OTHER: "any other error that stops the service",
-    EXIT_INTERRUPTED: "`replay` was interrupted: the same command goes on where it was",
-    EXIT_ORDERED: "no service runs that could follow a `replay --rewind`: the order stands until its next start",
-    EXIT_STOPPED: "stopped at once by a second signal",
-}
 
 
 class _Commands(click.Group):
@@ -67,18 +43,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ConnectorError as e:
             click.echo(f"kafka-celonis: {e}", err=True)
-            sys.exit(_exit_code(e))
-
-
-def _exit_code(error: ConnectorError) -> int:
-    match error:
-        case ConfigError():
-            return EXIT_USAGE
-        case SourceError():
-            return EXIT_KAFKA
-        case CelonisError():
-            return EXIT_CELONIS
-    return EXIT_OTHER
+            sys.exit(exit_code(e))
 
 
 _END = "An offset, earliest, latest, a time with its zone, or a duration ago."
@@ -107,44 +72,10 @@ def run(path: Path) -> None:
     """Stream until SIGTERM, then drain."""
     from connector.service import Service  # noqa: PLC0415 - help and config need no Kafka client
 
-    stop = _Stop()
+    stop = Stop()
     settings = _settings(path)
-    with _last_line(settings), Service(settings) as service:
+    with last_line(settings), Service(settings) as service:
         service.run(stop.requested)
-
-
-@contextmanager
-def _last_line(settings: Settings) -> Iterator[None]:
-    """Let the log of a service say in a line of its own format why it ends."""
-    try:
-        yield
-    except ConnectorError as e:
-        if as_text(settings.observe.log_format, sys.stderr):
-            raise
-        log.error("ended", error=str(e), exit_code=_exit_code(e))
-        sys.exit(_exit_code(e))
-    except Exception:
-        log.exception("ended unexpectedly", exit_code=EXIT_UNEXPECTED)
-        sys.exit(EXIT_UNEXPECTED)
-
-
-class _Stop:
-    """The first SIGTERM or SIGINT asks for the end, the second one ends at once."""
-
-    def __init__(self) -> None:
-        self._signals = 0
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-
-    def requested(self) -> bool:
-        """Return whether the end was asked for."""
-        return self._signals > 0
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what signal hands over
-        self._signals += 1
-        if self._signals > 1:
-            os.write(sys.stderr.fileno(), b"stopped at once: what was not committed is read again\n")
-            os._exit(EXIT_STOPPED)  # nothing that hangs may hold us, and nothing is lost
 
 
 @main.command()
@@ -174,7 +105,7 @@ def replay(path: Path, **options: Any) -> None:  # noqa: ANN401 - as many as the
     elif options["print_job"]:
         click.echo(replay_command.job_manifest(request, options["print_job"], path), nl=False)
     else:
-        ended = replay_command.perform(settings, request, options, lambda: _Stop().requested)
+        ended = replay_command.perform(settings, request, options, lambda: Stop().requested)
         sys.exit({"done": 0, "interrupted": EXIT_INTERRUPTED, "ordered": EXIT_ORDERED}[ended])
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import yaml
 
-from connector.cli import EXIT_USAGE
 from connector.demo.registry import RegistryServer
 from connector.demo.running import free_port
+from connector.ending import EXIT_USAGE
 from tests.image.dockerfile import ROOT, health_command
 from tests.kafka_broker import wait_for
 

@@ -20,9 +20,10 @@ import httpx
 import pytest
 import yaml
 
-from connector.cli import EXIT_USAGE, main
+from connector.cli import main
 from connector.demo.running import free_port
 from connector.emulator.command import APP_KEY
+from connector.ending import EXIT_USAGE
 from connector.kafka.embedded import EmbeddedCluster
 from tests.image.dockerfile import ROOT, Replayed, environment, health_command, last
 from tests.kafka_broker import wait_for

@@ -16,9 +16,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from connector import cli, errors
-from connector.cli import EXIT_CODES, main
+from connector import errors
+from connector.cli import main
 from connector.config import Observe
+from connector.ending import EXIT_CODES, exit_code
 from connector.observe.health import Health
 from connector.observe.metrics import Metrics
 from connector.observe.server import ObserveServer
@@ -133,7 +134,7 @@ def test_the_version_is_told() -> None:
     ],
 )
 def test_every_error_of_ours_has_an_exit_code_that_is_documented(error: errors.ConnectorError, code: int) -> None:
-    assert cli._exit_code(error) == code
+    assert exit_code(error) == code
     assert code in EXIT_CODES
 
 
@@ -202,6 +203,7 @@ def test_check_prints_a_line_a_check_and_the_next_step_and_ends_with_3(write: Wr
         "FAIL  Kafka brokers",
         "FAIL  topic orders",
         "FAIL  group kafka-celonis",
+        "FAIL  group kafka-celonis.orders",
         "FAIL  Celonis key and pool",
         "pass  spool directory",
     ]
@@ -228,9 +230,9 @@ def test_run_ends_with_2_when_its_port_is_taken_and_says_so_in_the_format_of_its
 
 
 UNEXPECTED = """
-from connector import cli
+from connector import cli, ending
 settings = cli._settings(cli.Path({path!r}))
-with cli._last_line(settings):
+with ending.last_line(settings):
     secret = {secret!r}
     raise ZeroDivisionError("a bug")
 """
@@ -268,8 +270,8 @@ def test_run_drains_at_the_first_signal_and_ends_with_0_also_when_nothing_answer
 
 STOP = """
 import time
-from connector.cli import _Stop
-stop = _Stop()
+from connector.ending import Stop
+stop = Stop()
 print("up", flush=True)
 while not stop.requested():
     time.sleep(0.01)

@@ -10,8 +10,9 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from connector.cli import EXIT_CODES, main
+from connector.cli import main
 from connector.config import Settings
+from connector.ending import EXIT_CODES
 from connector.observe.catalog import METRICS
 from helm.generate.reference import END, with_reference
 
