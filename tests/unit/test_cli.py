@@ -207,7 +207,7 @@ def test_check_prints_a_line_a_check_and_the_next_step_and_ends_with_3(write: Wr
         "FAIL  Celonis key and pool",
         "pass  spool directory",
     ]
-    assert "celonis.team_url" in lines[lines.index(checks[3]) + 1]
+    assert "celonis.team_url" in lines[lines.index(checks[4]) + 1]
     assert all(line.strip() for line in lines)
     assert SECRET not in out + err
 
