@@ -1,4 +1,7 @@
-"""docker/compose.yaml against what it names: files, commands, settings, ports. It is not started: that needs images."""
+"""docker/compose.yaml against what it names: files, commands, settings, ports.
+
+Our own services are started by test_image.py; those of others need their images.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from connector.config_file import load
 from connector.demo.process import ACTIVITIES, ORDERS
 from connector.demo.producer import DEAD_LETTERS, PARTITIONS, produce
 from connector.emulator.settings import DEFAULT_POOL
+from tests.chart import promtool
 from tests.image.dockerfile import PATH, ROOT, environment
 
 if TYPE_CHECKING:
@@ -137,6 +141,19 @@ def test_prometheus_scrapes_the_connector_under_the_name_that_the_alerts_ask_for
     (rules,) = settings["rule_files"]
     alerts = _mounted("prometheus", rules).read_text(encoding="utf-8")
     assert set(re.findall(r'job="([^"]+)"', alerts)) == {scrape["job_name"]}
+
+
+def test_prometheus_takes_its_settings_and_the_alerts(tmp_path: Path) -> None:
+    """The real one judges them, with the files where compose mounts them."""
+    text = _mounted("prometheus", "/etc/prometheus/prometheus.yml").read_text(encoding="utf-8")
+    alerts = _mounted("prometheus", "/etc/prometheus/alerts.yaml")
+    (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus/alerts.yaml", str(alerts)))
+    try:
+        code, told = promtool.run("check", "config", tmp_path / "prometheus.yml")
+    except promtool.MissingTool as e:
+        pytest.skip(str(e))
+    assert code == 0, told
+    assert "1 rule files found" in told
 
 
 def test_grafana_finds_its_dashboard_and_prometheus() -> None:

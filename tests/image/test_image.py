@@ -18,6 +18,7 @@ from tests.image.dockerfile import ROOT, health_command
 from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.image.engine import Engine
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.timeout(900)  # where the base is made first
 
 DRAIN_SECONDS = 20
 SPEED = 60  # the hours of the trial, as in the demo
+COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
 COMMANDS = ("run", "check", "plan", "budget", "replay", "emulator")
 
 
@@ -57,30 +59,58 @@ def test_only_the_volumes_can_be_written_to_by_a_user_without_rights(engine: Eng
     assert done.stdout.strip() == "10001 10001 ['/spool', '/data']", done.stderr
 
 
-def test_the_parts_of_compose_stream_rows_into_tables_and_the_connector_drains(
+def test_our_services_of_compose_stream_rows_into_tables_and_each_ends_when_it_is_asked_to(
     engine: Engine, kafka: KafkaBroker, tmp_path: Path
 ) -> None:
     emulator, connector = free_port(), free_port()
-    with RegistryServer() as registry, engine.volume() as shared:
+    with RegistryServer() as registry, engine.volume() as shared, engine.volume() as spool:
         config = _configuration(tmp_path, kafka.bootstrap, registry.url, emulator, connector)
-        mounts = (f"{shared}:/emulator:ro", f"{config}:/etc/kafka-celonis/connector.yaml:ro")
-        ours = tuple(part for mount in mounts for part in ("--volume", mount))
+        here = {
+            "kafka:9092": kafka.bootstrap, "http://registry:8081": registry.url, "9010": str(emulator),
+            "0.0.0.0": "127.0.0.1", "emulator:/": f"{shared}:/", "spool:/": f"{spool}:/",
+            "./compose/connector.yaml": str(config),
+        }  # fmt: skip
+        teller, told = _of_compose("producer", here)
+        ours, run = _of_compose("connector", here)
         health = ("--env", f"KAFKA_CELONIS_HEALTH_URL=http://127.0.0.1:{connector}/livez")
-        arguments = ("--port", str(emulator), "--directory", "/data", "--clock-speed", str(SPEED))
-        with engine.started("emulator", *arguments, options=("--volume", f"{shared}:/data")) as first:
-            wait_for(lambda: _sql(emulator, "SELECT 1"))
-            told = _tell(engine, kafka.bootstrap, registry.url)
-            checked = engine.run("check", options=ours)
-            assert checked.returncode == 0, checked.stdout
-            with engine.started("run", options=(*ours, *health)) as second:
-                wait_for(lambda: engine.run_inside(second, *health_command()) == 0 or engine.ended(second))
-                wait_for(lambda: _count(emulator) == told or engine.ended(second), 60)
-                for command in (["plan"], ["budget"], ["replay", "ACTIVITIES", "--into", "COPY", "--dry-run"]):
-                    asked = engine.run(*command, options=ours)
-                    assert asked.returncode == 0, asked.stdout + asked.stderr
-                assert engine.stop(second, DRAIN_SECONDS) == 0, engine.log(second)
-                assert '"stopped"' in engine.log(second)
+        options, serve = _of_compose("emulator", here)
+        with engine.started(*serve, "--clock-speed", str(SPEED), options=options) as first:
+            wait_for(lambda: engine.run_inside(first, *health_command()) == 0 or engine.ended(first))
+            with engine.started(*told, options=teller) as third:
+                wait_for(lambda: engine.run("check", options=ours).returncode == 0 or engine.ended(third))
+                with engine.started(*run, options=(*ours, *health)) as second:
+                    wait_for(lambda: engine.run_inside(second, *health_command()) == 0 or engine.ended(second))
+                    wait_for(lambda: _count(emulator) or engine.ended(second), 60)
+                    assert engine.stop(third, DRAIN_SECONDS) == 0, engine.log(third)
+                    activities = int(engine.log(third).split()[-2].replace(",", ""))
+                    wait_for(lambda: _count(emulator) == activities or engine.ended(second), 60)
+                    for command in (["plan"], ["budget"], ["replay", "ACTIVITIES", "--into", "COPY", "--dry-run"]):
+                        asked = engine.run(*command, options=ours)
+                        assert asked.returncode == 0, asked.stdout + asked.stderr
+                    assert engine.stop(second, DRAIN_SECONDS) == 0, engine.log(second)
+                    assert '"stopped"' in engine.log(second)
             assert engine.stop(first, DRAIN_SECONDS) == 0, engine.log(first)
+
+
+def _of_compose(name: str, here: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a service is started with: the engine's options and its arguments, with the addresses of this test.
+
+    What all of ours may not do (`x-ours`) is what the engine locks for every container of these tests.
+    """
+
+    def moved(text: str) -> str:
+        for there, address in here.items():
+            text = text.replace(there, address)
+        return text
+
+    service = COMPOSE["services"][name]
+    program, *before = service.get("entrypoint", [""])
+    options = [part for mount in service.get("volumes", ()) for part in ("--volume", moved(mount))]
+    options += [
+        part for key, value in service.get("environment", {}).items() for part in ("--env", f"{key}={moved(value)}")
+    ]
+    options += ["--entrypoint", program] if program else []
+    return tuple(options), (*before, *map(moved, service["command"]))
 
 
 def _configuration(folder: Path, brokers: str, registry: str, emulator: int, connector: int) -> Path:
@@ -97,14 +127,6 @@ def _configuration(folder: Path, brokers: str, registry: str, emulator: int, con
     path = folder / "connector.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
-
-
-def _tell(engine: Engine, brokers: str, registry: str) -> int:
-    """Let the producer of compose tell for a moment; return the number of activities."""
-    arguments = ("-m", "connector.demo", "--brokers", brokers, "--registry", registry, "--rate", "500")
-    done = engine.run(*arguments, "--seconds", "1", options=("--entrypoint", "python3"))
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[-2].replace(",", ""))
 
 
 def _count(port: int) -> int:
