@@ -145,6 +145,7 @@ REFUSED = {
         {"autoscaling": {"enabled": True, "minReplicas": 3, "partitions": 2}},
         "autoscaling.minReplicas: 3 is more than 2",
     ),
+    "no pods, whose lag nobody would know": (at("autoscaling.minReplicas", 0), "minimum: got 0, want 1"),
     "an alert that is none": (
         {"prometheusRule": {"enabled": True, "without": ["Nothing"]}},
         "there is no alert Nothing; there are KafkaCelonis",

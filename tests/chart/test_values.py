@@ -80,7 +80,7 @@ EFFECTS: dict[str, tuple[Any, Values]] = {
     "dashboard.labels": ({"a": "b"}, BOARD),
     "dashboard.annotations": ({"a": "b"}, BOARD),
     "autoscaling.enabled": (True, {}),
-    "autoscaling.minReplicas": (0, SCALE),
+    "autoscaling.minReplicas": (2, merged(SCALE, at("autoscaling.partitions", 9))),
     "autoscaling.maxReplicas": (3, merged(SCALE, at("autoscaling.partitions", 9))),
     "autoscaling.partitions": (2, SCALE),
     "autoscaling.lagPerReplica": (9, SCALE),
