@@ -94,8 +94,8 @@ dist: $(VENV)/.ready ## In dist: wheel, source distribution, both installed once
 
 .PHONY: release
 release: $(VENV)/.ready ## What belongs to a version, from a commit with its tag: all of `dist`, and the image
-	@test "$$(git describe --exact-match --match 'v*' 2>&1)" = v$(VERSION) || { \
-	  echo "this commit needs the tag v$(VERSION), by the version in pyproject.toml: $$(git describe --always --match 'v*')" >&2; exit 2; }
+	@git tag --points-at HEAD | grep -qx 'v$(VERSION)' || { \
+	  echo "this commit needs the tag v$(VERSION), by the version in pyproject.toml" >&2; exit 2; }
 	@git diff --quiet HEAD || { echo "there are changes that the tag does not have" >&2; exit 2; }
 	$(MAKE) dist image
 
