@@ -60,6 +60,7 @@ class KafkaSource:
         self._consumer = make(Consumer, consumer_properties(kafka) | callbacks)
         self._commits.consumer = self._starts.consumer = self._consumer
         self._listener: Assignments | None = None
+        self._subscribed = False
         self._count: PartitionCount | None = None
         self._unread: set[TopicPartition] = set()  # given to us, and not known yet what is committed of them
         self._seeking: dict[TopicPartition, int] = {}  # what the client could not do yet
@@ -95,7 +96,7 @@ class KafkaSource:
 
     def subscribe(self, topics: Sequence[str], listener: Assignments) -> None:
         """Join the group, reading `topics` (names, or regular expressions that begin with `^`)."""
-        self._listener = listener
+        self._listener, self._subscribed = listener, True
         self._count_partitions(topics)
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -249,6 +250,11 @@ class KafkaSource:
         """Leave the group within CLOSE_SECONDS; partitions are revoked, and what was committed is sent, on the way."""
         if self._count:
             self._count.stop()
+        if (
+            self._subscribed and not self.assigned
+        ):  # just closing, librdkafka 2.16 stays in a group that gave it nothing
+            self._consumer.unsubscribe()
+        self._subscribed = False
         closer = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
         closer.start()
         closer.join(CLOSE_SECONDS)

@@ -14,6 +14,7 @@ from connector.config import Kafka
 from connector.core.bounds import Range
 from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
+from connector.observe.logs import configure_logs
 from tests.unit.kafka.reader import BoundedReader
 
 if TYPE_CHECKING:
@@ -44,4 +45,5 @@ def _stay(task: Mapping[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    configure_logs("json", "warning", sys.stderr)  # stdout is for the one line
     _stay(json.loads(sys.argv[1]))

@@ -233,6 +233,27 @@ def test_a_static_member_that_comes_back_moves_nobody(kafka: KafkaBroker, new_re
     assert stays.listener.names() == moves
 
 
+def test_a_member_without_partitions_leaves_the_group_too_and_nobody_has_to_wait_for_it(
+    kafka: KafkaBroker, new_reader: NewReader
+) -> None:
+    long = {"session.timeout.ms": 40_000}  # so long a member that did not leave would hold up everybody who joins
+    topic = kafka.create_topic()
+    first = new_reader(topic, properties=long)
+    first.until(lambda: first.source.joined)
+    surplus = new_reader(topic, properties=long)
+
+    def joined() -> bool:
+        first.poll(0.02)
+        surplus.poll(0.02)
+        return surplus.source.joined
+
+    wait_for(joined)
+    assert not surplus.source.assigned
+    surplus.source.close()
+    group = first.source._kafka.group
+    assert len(kafka.admin.describe_consumer_groups([group])[group].result(30).members) == 1
+
+
 def test_of_two_members_with_one_instance_id_the_older_is_fenced(kafka: KafkaBroker, new_reader: NewReader) -> None:
     topic = kafka.create_topic()
     older = new_reader(topic, instance_id="same")
