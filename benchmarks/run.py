@@ -17,6 +17,7 @@ import psutil
 from benchmarks.decode import avro_decode_to_reference, json_decode_to_orjson
 from benchmarks.freshness import choose_to_max, freshness_to_optimum_steady
 from benchmarks.replaying import replay_to_streaming
+from benchmarks.starting import DRAIN_BAR, READY_BAR, slowest
 from benchmarks.streaming import Ground, end_to_end, resident_memory
 
 LATEST = Path(__file__).parent / "latest.json"
@@ -27,6 +28,12 @@ BARS = {  # name → (what, bar, whether more is better)
     "replay_cpu_to_streaming": ("CPU of a replay, as a multiple of streaming the same messages", 1.1, False),
     "rss_mb_5gb_20_tables": ("Resident memory while 5 GB flow through 20 tables, MB", 400.0, False),
     "freshness_to_optimum_steady": ("Mean weighted wait for a push at steady rates, to the optimum", 1.05, False),
+    "start_to_ready_seconds": (
+        "Start to ready where a new group waits 3 s for more members, seconds",
+        READY_BAR,
+        False,
+    ),
+    "idle_drain_seconds": ("SIGTERM to the end of an idle replica, seconds", DRAIN_BAR, False),
     "choose_1000_to_max": ("Choosing among 1,000 tables, as a multiple of max() by area", 10.0, False),
 }
 
@@ -45,6 +52,7 @@ def main() -> int:
         ratios["replay_cpu_to_streaming"], replayed = replay_to_streaming(ground)
         memory = resident_memory(ground)
         ratios["rss_mb_5gb_20_tables"] = memory.rss
+    ratios["start_to_ready_seconds"], ratios["idle_drain_seconds"] = slowest()
     LATEST.write_text(json.dumps({"machine": machine(), "ratios": ratios}, indent=2) + "\n")
     print(f"On {machine()}; 2,000,000 flat records took {flat.seconds:.0f} s, 5 GB took {memory.seconds:.0f} s.")
     print(f"2,000,000 replayed records took {replayed.cpu / 2:.2f} CPU s a million and {replayed.rss:.0f} MB.")
