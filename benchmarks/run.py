@@ -29,7 +29,7 @@ BARS = {  # name → (what, bar, whether more is better)
     "rss_mb_5gb_20_tables": ("Resident memory while 5 GB flow through 20 tables, MB", 400.0, False),
     "freshness_to_optimum_steady": ("Mean weighted wait for a push at steady rates, to the optimum", 1.05, False),
     "start_to_ready_seconds": (
-        "Start to ready where a new group waits 3 s for more members, seconds",
+        "Start to ready, of which a new group waits 3 s for members, seconds",
         READY_BAR,
         False,
     ),
