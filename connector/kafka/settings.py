@@ -40,7 +40,7 @@ def consumer_properties(kafka: Kafka) -> Properties:
         "enable.partition.eof": True,  # moves the position past markers and aborted transactions
         "isolation.level": "read_committed",
         "auto.offset.reset": "error",  # connector.kafka.starts decides
-        "statistics.interval.ms": 5000,  # looked at while the brokers are away only
+        "statistics.interval.ms": 5000,  # looked at while the brokers are away, or the group has not taken us in
         "logger": _LIBRARY_LOG,
     }
     if kafka.group_protocol == "consumer":

@@ -8,6 +8,7 @@ ours.
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 
 ASSIGN_SECONDS = 5.0  # the longest a new assignment waits for its committed offsets, which the coordinator has at hand
 READ_BACK_SECONDS = 1.0  # the longest one try to ask for them again holds the loop
+_MEMBER_MS = 1000  # that the group's coordinator is known: the first heartbeat joins, and is sent at once
 CLOSE_SECONDS = 8.0  # the longest a group is left in good order; a broker that hangs would hold us up for minutes
 
 
@@ -54,7 +56,7 @@ class KafkaSource:
         self._commits, self._starts = Commits(self._contact), Starts(kafka)
         callbacks = {
             "error_cb": self._contact.on_error,
-            "stats_cb": self._contact.on_statistics,
+            "stats_cb": self._on_statistics,
             "on_commit": self._commits.on_commit,
         }
         self._consumer = make(Consumer, consumer_properties(kafka) | callbacks)
@@ -261,6 +263,13 @@ class KafkaSource:
         if closer.is_alive():
             self._listener = None  # whatever still comes, nobody waits for it
             log.warning("left the group without its coordinator, which does not answer", seconds=CLOSE_SECONDS)
+
+    def _on_statistics(self, document: str) -> None:
+        """With KIP-848 nobody tells a member to which the group gives nothing; it is one while its heartbeats pass."""
+        self._contact.on_statistics(document)
+        if not self.joined and self._kafka.group_protocol == "consumer":
+            group = json.loads(document).get("cgrp", {})
+            self.joined = group.get("state") == "up" and group.get("stateage", 0) > _MEMBER_MS
 
     # --- who owns what ----------------------------------------------------------------------------------------
 

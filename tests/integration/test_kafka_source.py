@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from structlog.testing import capture_logs
 
+from connector.config import Kafka
 from connector.core.intents import Committed
 from connector.core.messages import reject
 from connector.core.offsets import TopicPartition
@@ -252,6 +253,18 @@ def test_a_member_without_partitions_leaves_the_group_too_and_nobody_has_to_wait
     surplus.source.close()
     group = first.source._kafka.group
     assert len(kafka.admin.describe_consumer_groups([group])[group].result(30).members) == 1
+
+
+def test_where_the_broker_assigns_a_member_without_partitions_has_joined_too(kafka: KafkaBroker) -> None:
+    topic, group = kafka.create_topic(), uuid.uuid4().hex
+    shared = Kafka.model_validate({"brokers": kafka.bootstrap, "group": group, "group_protocol": "consumer"})
+    first = Reader(shared, topic)
+    first.until(lambda: first.source.assigned)
+    surplus = Reader(shared, topic)
+    surplus.until(lambda: first.poll() or surplus.source.joined)
+    assert not surplus.source.assigned
+    for reader in (surplus, first):
+        reader.source.close()
 
 
 def test_of_two_members_with_one_instance_id_the_older_is_fenced(kafka: KafkaBroker, new_reader: NewReader) -> None:
