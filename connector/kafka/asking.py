@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from connector.errors import SourceError
 from connector.kafka.contact import Contact
-from connector.kafka.settings import client_properties, make
+from connector.kafka.settings import make, question_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -47,7 +47,7 @@ def ask_all(
 ) -> Mapping[K, Future[T]]:
     """Return the answers to `request`, each of them an answer or the broker's refusal; raises SourceError without."""
     contact = Contact(kafka.brokers, section)
-    admin = make(AdminClient, client_properties(kafka) | {"error_cb": contact.on_error}, section)
+    admin = make(AdminClient, question_properties(kafka) | {"error_cb": contact.on_error}, section)
     futures = request(admin)
     started = time.monotonic()
     while not (done := all(f.done() for f in futures.values())) and worth_waiting(contact, started):

@@ -16,7 +16,7 @@ from connector.core.bounds import Bound, Extent, Placed, Range, place
 from connector.core.offsets import TopicPartition
 from connector.kafka import probe
 from connector.kafka.asking import PROBE_SECONDS, ask_all
-from connector.kafka.settings import client_properties, make
+from connector.kafka.settings import make, question_properties
 from connector.kafka.topics import judged, listed, resolved
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def resolve(
         SourceError: no broker answers, or one of the topics is not there or not ours to read.
     """
     probe.brokers_answer(kafka)
-    known = listed(make(AdminClient, client_properties(kafka)))
+    known = listed(make(AdminClient, question_properties(kafka)))
     topics, troubles = resolved(known, wanted)
     for trouble in troubles.values():
         raise trouble

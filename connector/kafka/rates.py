@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connector.kafka import probe
-from connector.kafka.settings import client_properties, consumer_properties, make
+from connector.kafka.settings import consumer_properties, make, question_properties
 from connector.kafka.topics import judged, listed, resolved
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def measure(kafka: Kafka, wanted: Collection[str], window: float) -> Measured:
     """
     probe.brokers_answer(kafka)
     consumer = make(Consumer, consumer_properties(kafka) | _SAMPLING)
-    admin = make(AdminClient, client_properties(kafka))
+    admin = make(AdminClient, question_properties(kafka))
     rates: list[TopicRate] = []
     try:
         known = listed(consumer)
