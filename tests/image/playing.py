@@ -1,6 +1,6 @@
 """Owns how what Kubernetes is given is run without a cluster: by `podman kube play`.
 
-Never asks a probe, as podman does not. Invariant: pods and secrets end with their `with` block, by their own names.
+Never asks a probe, as podman does not. Invariant: pods, their volumes and secrets end with their `with` block, by their own names.
 """
 
 from __future__ import annotations
@@ -86,3 +86,5 @@ def played(engine: Engine, name: str, manifests: str) -> Iterator[str]:
         yield pod
     finally:
         engine.ask("pod", "rm", "--ignore", "--force", "--time", "0", pod)
+        for volume in engine.ask("volume", "ls", "--quiet", "--filter", f"name={name}").split():
+            engine.ask("volume", "rm", volume)  # what podman makes of the ConfigMap
