@@ -1,6 +1,7 @@
 """Owns how what Kubernetes is given is run without a cluster: by `podman kube play`.
 
-Never asks a probe, as podman does not. Invariant: pods, their volumes and secrets end with their `with` block, by their own names.
+Never asks a probe, as podman does not. Invariant: pods, their volumes and secrets end with their `with` block, by their
+own names.
 """
 
 from __future__ import annotations

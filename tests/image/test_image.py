@@ -5,16 +5,19 @@ Where no engine or no base can be had the tests are skipped, also under CI: test
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import yaml
 
+from connector import __version__
 from connector.demo.registry import RegistryServer
 from connector.demo.running import free_port
 from connector.ending import EXIT_USAGE
 from tests.image.dockerfile import ROOT, health_command
+from tests.image.engine import IMAGE
 from tests.kafka_broker import wait_for
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.timeout(900)  # where the base is made first
 DRAIN_SECONDS = 20
 SPEED = 60  # the hours of the trial, as in the demo
 COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
+SHELLS = ("dash", "bash")
 COMMANDS = ("run", "check", "plan", "budget", "replay", "emulator")
 
 
@@ -43,6 +47,19 @@ def test_without_a_configuration_the_image_says_so(engine: Engine) -> None:
     done = engine.run()
     assert done.returncode == EXIT_USAGE, done.stderr
     assert "/etc/kafka-celonis/connector.yaml" in done.stderr
+
+
+def test_its_labels_tell_what_it_is(engine: Engine) -> None:
+    labels = json.loads(engine.ask("image", "inspect", "--format", "{{json .Config.Labels}}", IMAGE))
+    kept = {name.rpartition(".")[2]: text for name, text in labels.items() if name.startswith("org.opencontainers.")}
+    assert (kept["title"], kept["version"], kept["licenses"]) == ("kafka-celonis-connector", __version__, "Apache-2.0")
+
+
+def test_it_needs_no_shell(engine: Engine) -> None:
+    hidden = tuple(part for shell in SHELLS for part in ("--volume", f"/dev/null:/usr/bin/{shell}:ro"))
+    assert engine.run("-c", "exit 0", options=(*hidden, "--entrypoint", "sh")).returncode != 0
+    done = engine.run("--version", options=hidden)
+    assert done.stdout.split()[-1:] == [__version__], done.stderr
 
 
 def test_only_the_volumes_can_be_written_to_by_a_user_without_rights(engine: Engine) -> None:
