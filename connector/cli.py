@@ -73,8 +73,9 @@ def run(path: Path) -> None:
     from connector.service import Service  # noqa: PLC0415 - help and config need no Kafka client
 
     stop = Stop()
-    settings = _settings(path)
-    with last_line(settings), Service(settings) as service:
+    with last_line("auto"):
+        settings = _settings(path)
+    with last_line(settings.observe.log_format), Service(settings) as service:
         service.run(stop.requested)
 
 

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from connector.errors import CelonisError, ConfigError, ConnectorError, SourceError
-from connector.observe.logs import as_text
+from connector.observe.logs import as_text, configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
-
-    from connector.config import Settings
 
 log = structlog.get_logger()
 
@@ -54,13 +52,14 @@ def exit_code(error: ConnectorError) -> int:
 
 
 @contextmanager
-def last_line(settings: Settings) -> Iterator[None]:
-    """Let the log of a service say in a line of its own format why it ends."""
+def last_line(log_format: str) -> Iterator[None]:
+    """Let the log of a service say in a line of its own format why it ends; `auto` as long as it knows of no other."""
     try:
         yield
     except ConnectorError as e:
-        if as_text(settings.observe.log_format, sys.stderr):
+        if as_text(log_format, sys.stderr):
             raise
+        configure_logs(log_format, "error", sys.stderr)  # it may end before its settings are known
         log.error("ended", error=str(e), exit_code=exit_code(e))
         sys.exit(exit_code(e))
     except Exception:

@@ -143,7 +143,7 @@ def test_a_command_or_option_that_is_not_there_ends_with_2() -> None:
         assert invoke(*arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("command", [("run",), ("check",), ("config", "show")])
+@pytest.mark.parametrize("command", [("check",), ("config", "show")])
 def test_a_configuration_that_cannot_be_used_ends_with_2_and_its_problems(
     command: tuple[str, ...], write: Write
 ) -> None:
@@ -153,6 +153,15 @@ def test_a_configuration_that_cannot_be_used_ends_with_2_and_its_problems(
     assert lines[0].startswith("kafka-celonis: 2 problem(s) in ")
     assert [line.split(": ")[0] for line in lines[1:]] == ["  - spool.bytes", "  - unknown"]
     assert "Traceback" not in result.output
+
+
+def test_a_service_says_so_in_one_line_of_its_log_where_no_person_looks(write: Write) -> None:
+    result = invoke("run", "--config", write(unknown=1, spool={"bytes": "many"}))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["level"], told["exit_code"]) == ("ended", "error", 2)
+    assert [problem.split(": ")[0] for problem in told["error"].splitlines()[1:]] == ["  - spool.bytes", "  - unknown"]
 
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -232,7 +241,7 @@ def test_run_ends_with_2_when_its_port_is_taken_and_says_so_in_the_format_of_its
 UNEXPECTED = """
 from connector import cli, ending
 settings = cli._settings(cli.Path({path!r}))
-with ending.last_line(settings):
+with ending.last_line(settings.observe.log_format):
     secret = {secret!r}
     raise ZeroDivisionError("a bug")
 """
