@@ -42,7 +42,7 @@ A file of the connector can be given as it is: `--set-file config=connector.yaml
 `--set emulator.enabled=true`; any `CELONIS_APP_KEY` will do. Pods do not see a changed Secret by themselves:
 `kubectl rollout restart deployment/kafka-celonis`.
 
-It needs Kubernetes {kubernetes} or newer and Helm 3.6 or newer. The image's entry point has to be `kafka-celonis`.
+It needs Kubernetes {kubernetes} or newer and Helm 3.10 or newer. The image's entry point has to be `kafka-celonis`.
 What each alert means is in the runbook of the connector's README (`prometheusRule.runbookUrl`).
 
 ## Values
