@@ -12,7 +12,7 @@ from connector.config import Celonis, Settings
 from connector.config import SchemaRegistry as Registry
 from connector.demo.registry import RegistryServer
 from connector.demo.running import free_port
-from connector.dependencies import AGAIN_SECONDS, ASK_SECONDS, Dependencies
+from connector.dependencies import AGAIN_SECONDS, ASK_SECONDS, LATE_SECONDS, Dependencies
 from connector.errors import ConnectorError
 from connector.kafka.registry import SchemaRegistry
 from tests.kafka_broker import wait_for
@@ -38,6 +38,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.reason = ""
+        self.kind: type[Exception] = ConnectorError
         self.times = 0
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -46,17 +47,41 @@ class Asked:
         assert self.may_answer.wait(30)
         self.times += 1
         if self.reason:
-            raise ConnectorError(self.reason)
+            raise self.kind(self.reason)
 
 
 def test_what_has_not_answered_yet_is_missing_and_holds_nobody_up() -> None:
     asked = Asked()
     asked.may_answer.clear()
     found = Dependencies({"it": asked})
-    assert found.missing(0.0) == found.missing(100.0) == {"it": "has not answered yet"}
+    early = LATE_SECONDS - 0.1
+    assert found.missing(0.0) == found.missing(early) == {"it": "has not answered yet"}
     asked.may_answer.set()
-    wait_for(lambda: not found.missing(100.0))
+    wait_for(lambda: not found.missing(early))
     assert asked.times == 1, "nobody is asked twice at once"
+
+
+def test_a_question_that_hangs_is_missing_until_it_is_answered_though_all_was_well_before() -> None:
+    asked = Asked()
+    found = Dependencies({"it": asked})
+    wait_for(lambda: not found.missing(0.0))
+    asked.may_answer.clear()
+    assert not found.missing(ASK_SECONDS)
+    assert not found.missing(ASK_SECONDS + LATE_SECONDS - 0.1)
+    assert found.missing(ASK_SECONDS + LATE_SECONDS) == {"it": "has not answered for 15 s"}
+    assert found.missing(ASK_SECONDS + 99.0) == {"it": "has not answered for 99 s"}
+    asked.may_answer.set()
+    wait_for(lambda: not found.missing(ASK_SECONDS + 99.0))
+    assert asked.times == 2, "nobody is asked twice at once"
+
+
+def test_an_error_that_nobody_foresaw_is_a_reason_and_ends_nothing() -> None:
+    asked = Asked()
+    asked.reason, asked.kind = "label too long", UnicodeError
+    found = Dependencies({"it": asked})
+    wait_for(lambda: found.missing(0.0) == {"it": "UnicodeError: label too long"})
+    asked.reason = ""
+    wait_for(lambda: not found.missing(AGAIN_SECONDS))
 
 
 def test_what_is_missing_is_asked_again_sooner_than_what_is_there() -> None:
