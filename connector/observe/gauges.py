@@ -114,6 +114,10 @@ class Board:
         self._spool.set(gauges.spool_bytes)
         self._memory.set(gauges.memory_bytes)
 
+    def unready(self) -> None:
+        """Show, at the end, that nobody looks any more."""
+        self._ready.set(0)
+
 
 class _Tables:
     """The gauges by table."""

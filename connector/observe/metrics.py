@@ -147,6 +147,7 @@ class Metrics:
     def refused(self) -> None:
         """Show that the credentials are not accepted; nothing takes that back but another start."""
         self._refused.set(1)
+        self._board.unready()
 
     # --- a look at the whole ----------------------------------------------------------------------------------
 
