@@ -86,10 +86,35 @@ def test_a_replay_is_a_job_of_its_own_for_each_thing_to_do() -> None:
     assert (options["yes"], options["quiet"]) == (True, True)  # nobody can be asked
     request = request_of(options)
     assert (request.tables, request.into, request.end) == (("ORDERS",), "ORDERS_JANUARY", "2026-02-01T00:00Z")
-    again, other = job(values), job(merged(values, at("replay.args", ["OTHER"])))
-    assert again["metadata"]["name"] == job(values)["metadata"]["name"] != other["metadata"]["name"]
-    changed = job(merged(values, at("config.kafka.group", "other")))
-    assert changed["metadata"]["name"] != again["metadata"]["name"]
+    other = job(merged(values, at("replay.args", ["OTHER"])))
+    assert other["metadata"]["name"] != job(values)["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        at("image.tag", "9"),
+        at("config.kafka.group", "other"),
+        at("replay.backoffLimit", 3),
+        at("replay.keepSeconds", 60),
+        at("spool.size", "99Gi"),
+    ],
+)
+def test_a_replay_does_not_run_again_because_something_else_is_new(change: dict[str, Any]) -> None:
+    def name(values: dict[str, Any]) -> str:
+        (found,) = (m["metadata"]["name"] for m in manifests(values) if m["kind"] == "Job")
+        return str(found)
+
+    assert name(merged(example("replay"), change)) == name(example("replay"))
+
+
+def test_the_job_of_a_replay_stays_and_the_notes_ask_to_switch_it_off() -> None:
+    values = merged(example("replay"), at("replay.keepSeconds", None))
+    (made,) = (m for m in manifests(values) if m["kind"] == "Job")
+    assert "ttlSecondsAfterFinished" not in made["spec"], "one that is gone would be made again"
+    notes = texts(values)["NOTES.txt"]
+    assert f"Job/{made['metadata']['name']} replays. Once it is done, set replay.enabled to false." in notes
+    assert "replay" not in texts({})["NOTES.txt"]
 
 
 def test_the_job_that_replay_prints_finds_configuration_and_secret_of_a_release_named_kafka_celonis() -> None:

@@ -18,6 +18,11 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
+{{/* The Job of a replay is named by what it replays, and by nothing else: another image or configuration does not replay again. */}}
+{{- define "celonis-connector.replayName" -}}
+{{ include "celonis-connector.fullname" . }}-replay-{{ toJson .Values.replay.args | sha256sum | trunc 8 }}
+{{- end -}}
+
 {{/* Labels of a resource: {root, component}. */}}
 {{- define "celonis-connector.labels" -}}
 {{ include "celonis-connector.selectorLabels" . }}
