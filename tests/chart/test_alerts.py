@@ -264,6 +264,14 @@ CASES = {
     "the budget paused for some minutes": Case(
         185, (_series("paused_seconds_total", "0+2x185", reason="budget"),), set()
     ),
+    "the budget paused twenty minutes of each hour": Case(
+        185,
+        (_series("paused_seconds_total", "0x39 60+60x20 1260x39 1320+60x20 2520x39 2580+60x20 3780x6", reason="budget"),),
+        {"BudgetExhausted"},
+    ),
+    "the budget paused most of one hour": Case(
+        185, (_series("paused_seconds_total", "0x99 60+60x45 2760x40", reason="budget"),), set()
+    ),
     "a drain paused half of three hours": Case(
         185, (_series("paused_seconds_total", "0+30x185", reason="draining"),), set()
     ),
