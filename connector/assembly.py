@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from connector.routing import Routes
     from connector.spool.spool import DiskSpool
 
-_CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
 _LOOK_SECONDS = 5.0  # of the team's clock, between two looks for who else pushes
 _LEAST_LOOK_SECONDS = 0.5
 
@@ -142,7 +142,7 @@ def make_celonis(
 def make_dead_letters(settings: Settings, parts: ExitStack) -> DeadLetters:
     """Return where rejects go."""
     made: DeadLetters = KafkaDeadLetters(settings.kafka) if settings.kafka.dead_letter_topic else DiscardedRejects()
-    parts.callback(made.flush, _CLOSE_SECONDS)
+    parts.callback(made.flush, CLOSE_SECONDS)
     return made
 
 

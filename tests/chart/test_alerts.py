@@ -266,7 +266,11 @@ CASES = {
     ),
     "the budget paused twenty minutes of each hour": Case(
         185,
-        (_series("paused_seconds_total", "0x39 60+60x20 1260x39 1320+60x20 2520x39 2580+60x20 3780x6", reason="budget"),),
+        (
+            _series(
+                "paused_seconds_total", "0x39 60+60x20 1260x39 1320+60x20 2520x39 2580+60x20 3780x6", reason="budget"
+            ),
+        ),
         {"BudgetExhausted"},
     ),
     "the budget paused most of one hour": Case(

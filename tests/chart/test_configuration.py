@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -9,15 +10,25 @@ import pytest
 import yaml
 from pydantic import BaseModel, SecretStr
 
+from connector import assembly
 from connector.config import Settings
 from connector.core.units import parse_bytes, parse_seconds
+from connector.kafka import ledger_clients, orders, source
 from tests.chart.chart import EXAMPLES, NAME, Refused, at, config_text, container, example, merged, pod, settings, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SHIPPED = (Path(__file__).parents[2] / "config" / "connector.yaml").read_text(encoding="utf-8")
 STATIC = {"workload": "StatefulSet"}
+LETTING_GO = (  # seconds behind the drain, one after the other, if brokers hang
+    source.CLOSE_SECONDS
+    + orders.CLOSE_SECONDS
+    + ledger_clients.FLUSH_SECONDS
+    + ledger_clients.CLOSE_SECONDS
+    + assembly.CLOSE_SECONDS
+)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -78,13 +89,19 @@ def test_a_changed_configuration_rolls_the_pods_and_a_changed_number_of_them_doe
 def test_the_grace_period_leaves_time_for_the_drain_and_for_leaving_the_group(drain: float | str) -> None:
     values = at("config.drain_timeout", drain)
     grace = pod(values)["spec"]["terminationGracePeriodSeconds"]
-    assert parse_seconds(drain) + 15 <= grace < parse_seconds(drain) + 16
+    assert parse_seconds(drain) + 25 <= grace < parse_seconds(drain) + 26
     assert settings(values).drain_timeout == parse_seconds(drain)
 
 
 def test_the_grace_period_without_a_drain_timeout_is_that_of_the_default() -> None:
     default = Settings.model_fields["drain_timeout"].default
-    assert pod({})["spec"]["terminationGracePeriodSeconds"] == default + 15
+    assert pod({})["spec"]["terminationGracePeriodSeconds"] == default + 25
+
+
+def test_the_grace_period_has_seconds_to_spare_where_brokers_hang() -> None:
+    shown = re.search(r"within `drain_timeout` and up to (\d+) s", README)
+    assert shown
+    assert float(shown[1]) == LETTING_GO <= 25 - 5
 
 
 def test_a_grace_period_that_is_given_is_taken() -> None:

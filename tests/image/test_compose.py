@@ -98,7 +98,7 @@ def test_the_connector_takes_its_settings_and_they_lead_to_the_other_services(tm
     assert settings.kafka.dead_letter_topic == DEAD_LETTERS
     assert {t for table in settings.tables for t in table.topics} == {ORDERS, ACTIVITIES} < set(PARTITIONS)
     grace = float(OURS["connector"]["stop_grace_period"].removesuffix("s"))
-    assert grace > settings.drain_timeout + 8
+    assert grace > settings.drain_timeout + 18
 
 
 def test_the_key_is_made_in_the_volume_where_the_connector_reads_it() -> None:
