@@ -60,6 +60,8 @@ def keep(kafka: Kafka, group: str, plan: Plan) -> None:
     except KafkaException as e:
         raise _refused(name, e.args[0]) from None
     for p in done.topic_partitions:
+        if p.error and p.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise SourceError(f"topic {p.topic}: {p.error.str()}", hint=f"grant READ on topic {p.topic}")
         if p.error:
             raise _refused(name, p.error)
 
