@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _BIN = Path(sys.executable).parent
 _TMP = "/tmp"  # noqa: S108 - where the chart mounts a volume
 _ASK_SECONDS = 5.0
+_KILL_SECONDS = 10.0  # what a killed process may take to be gone
 
 
 class Line(NamedTuple):
@@ -62,7 +64,7 @@ class Pod:
         Path(environment["KAFKA_CELONIS_CONFIG"]).write_text(template.text, encoding="utf-8")
         self._env = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._deadline = 0.0
+        self._grace: threading.Timer | None = None
         self.ends: list[tuple[float, int]] = []  # when each process ended (since the epoch), and its exit code
 
     def _environment(self) -> dict[str, str]:
@@ -111,16 +113,17 @@ class Pod:
         """Send SIGTERM; from now on the grace period runs."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        self._deadline = time.monotonic() + self.template.grace
+        self._grace = threading.Timer(self.template.grace, self._process.kill)  # also where nobody waits
+        self._grace.daemon = True
+        self._grace.start()
 
     def wait(self) -> None:
         """Wait for the end of a pod that terminates, which is SIGKILL after the grace period."""
         assert self._process is not None
-        try:
-            self._process.wait(max(0.0, self._deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._ended(self._process.wait())
+        assert self._grace is not None
+        code = self._process.wait(self.template.grace + _KILL_SECONDS)
+        self._grace.cancel()
+        self._ended(code)
 
     def kill(self) -> None:
         """End it at once."""
