@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from connector.core.watch import PATIENCE, Watch
+from connector.kafka.shares import why_absent
 from connector.kafka.starts import DATA_LOSS_HINT
 from connector.ledger import LedgerBudget
 from connector.observe.gauges import BudgetGauges, Gauges, IntentGauges, TableGauges
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _LOOK_SECONDS, _SOON_SECONDS = 1.0, 0.2  # between two looks, and while somebody waits for it to be ready
-_ABSENT = "does not exist: create it, mend its name in tables, or grant DESCRIBE"
+_UNKNOWN = {"topics": "not known yet which of them are there"}
 STUCK_HINT = (
     "look for the partition's leader (kafka-topics.sh --describe) and for a transaction that hangs "
     "(kafka-transactions.sh find-hanging), or restart: it goes on from what is committed"
@@ -60,8 +61,8 @@ class Consumer(Source, Protocol):
         ...
 
     @property
-    def absent(self) -> Sequence[str]:
-        """The topics, and regular expressions, of which Kafka has none."""
+    def absent(self) -> Sequence[str] | None:
+        """The topics, and regular expressions, of which Kafka has none; None while that is not known."""
         ...
 
     @property
@@ -109,11 +110,15 @@ class Reporter:
         found = self._found(now, elapsed)
         self._watch_partitions(found, now)
         self._deadlines.judge(self._pipeline.pushes.times.service)
+        absent = {topic: why_absent(topic) for topic in self._source.absent or ()}
+        names = {f"topic {topic}": reason for topic, reason in absent.items() if not topic.startswith("^")}
         self._health.tell(
             joined=self._source.joined,
             stopping=stopping,
             brokers_away=self._source.away,
             missing=self._missing(now, found.budget),
+            at_first=_UNKNOWN if self._source.absent is None else names,
+            absent=absent,
             halted=tuple(s.table for s in self._pipeline.sinks.values() if s.halted),
             troubles=self._troubles(),
             budget={"mode": self._mode, **_told(found.budget)},
@@ -127,7 +132,6 @@ class Reporter:
         Who paces alone needs no ledger: during an upgrade the ledger may be of another version for an hour.
         """
         return {
-            **{f"topic {topic}": _ABSENT for topic in self._source.absent},
             **({"budget ledger": budget.trouble} if budget.trouble and not budget.alone else {}),
             **self._dependencies.missing(now.mono),
         }

@@ -92,8 +92,8 @@ class KafkaSource:
         return self._starts.lost
 
     @property
-    def absent(self) -> Sequence[str]:
-        """The topics, and regular expressions, of which Kafka has none."""
+    def absent(self) -> Sequence[str] | None:
+        """The topics, and regular expressions, of which Kafka has none; None while that is not known."""
         return self._count.absent if self._count else ()
 
     def subscribe(self, topics: Sequence[str], listener: Assignments) -> None:

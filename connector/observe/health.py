@@ -1,7 +1,8 @@
 """Owns whether the service is alive and ready, as far as others may ask.
 
 Never asks anything itself: the loop tells, any thread reads. Invariant: alive means that the loop came round lately;
-ready means that the group has taken us in and nothing that we need is missing. A halted table changes neither.
+ready means that the group has taken us in and nothing that we need is missing. Neither a halted table nor, once we were
+ready, a topic that is not there changes that: the other tables go on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class State(NamedTuple):
     missing: Mapping[str, str] = MappingProxyType({})
     since: Mapping[str, float] = MappingProxyType({})  # of what is missing
     been_ready: bool = False
+    absent: Mapping[str, str] = MappingProxyType({})
     halted: tuple[str, ...] = ()
     troubles: Mapping[str, str] = MappingProxyType({})
     budget: Mapping[str, object] = MappingProxyType({})
@@ -45,16 +47,21 @@ class Health:
         stopping: bool = False,
         brokers_away: str | None = None,
         missing: Mapping[str, str] = MappingProxyType({}),
+        at_first: Mapping[str, str] = MappingProxyType({}),
+        absent: Mapping[str, str] = MappingProxyType({}),
         halted: tuple[str, ...] = (),
         troubles: Mapping[str, str] = MappingProxyType({}),
         budget: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """Say, from the loop, that it came round, and how things stand.
 
-        `missing` are dependencies beside the brokers, each with the reason; `troubles` names what waits for a person.
+        `missing` are dependencies beside the brokers, each with the reason; `at_first` are those that count no more
+        once it was ready. `absent` topics and regular expressions are shown, and `troubles` names what waits for a
+        person.
         """
         now, before = self._clock(), self._state
-        missing = {"brokers": brokers_away, **missing} if brokers_away else dict(missing)
+        brokers = {"brokers": brokers_away} if brokers_away else {}
+        missing = {**brokers, **({} if before.been_ready else at_first), **missing}
         self._state = State(
             now,
             joined,
@@ -63,6 +70,7 @@ class Health:
             missing,
             since={name: before.since.get(name, now) for name in missing},
             been_ready=before.been_ready or (joined and not missing),
+            absent=dict(absent),
             halted=halted,
             troubles=dict(troubles),
             budget=dict(budget),
@@ -84,6 +92,7 @@ class Health:
             "joined": state.joined,
             "stopping": state.stopping,
             "brokers_away": state.brokers_away,
+            "absent_topics": dict(state.absent),
             "halted_tables": list(state.halted),
         }
         lasting = [name for name, since in state.since.items() if state.beat - since >= PATIENCE]
@@ -98,6 +107,7 @@ class Health:
             "stopping": state.stopping,
             "brokers_away": state.brokers_away,
             "reasons": list(_reasons(state)),
+            "absent_topics": dict(state.absent),
             "seconds_since_last_round": round(self._clock() - state.beat, 1),
             "budget": dict(state.budget),
             "troubles": dict(state.troubles),

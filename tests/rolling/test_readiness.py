@@ -65,7 +65,7 @@ def test_a_pod_is_ready_once_everything_is_there_and_names_what_goes_away_until_
 
 @pytest.mark.timeout(300)
 def test_a_pod_that_starts_without_brokers_or_without_a_topic_says_so(release: Release) -> None:
-    topics = ["chaos.events", "chaos.late"]
+    topics = ["chaos.events", "chaos.late", "^nothing"]
     release.use({"tables": [{"topics": topics, "target": "T", "format": "json"}]})
     release.broker.stop()
     pod = release.add()
@@ -75,6 +75,7 @@ def test_a_pod_that_starts_without_brokers_or_without_a_topic_says_so(release: R
     wait_for(lambda: reasons(pod) == {"topic chaos.late"}, 60)
     release.broker.create_topic(name="chaos.late")
     wait_for(lambda: pod.ready, 60)
+    assert pod.get("/readyz").json()["absent_topics"].keys() == {"^nothing"}
     pod.terminate()
     pod.wait()
     assert [code for _, code in pod.ends] == [0]

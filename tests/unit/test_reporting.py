@@ -42,7 +42,7 @@ class Consumer(FakeSource):
         self.joined = True
         self.away: str | None = None
         self.forbidden: dict[str, str] = {}
-        self.absent: tuple[str, ...] = ()
+        self.absent: tuple[str, ...] | None = ()
         self.lost: dict[str, int] = {}
         self.lags: dict[TopicPartition, int] = {}
 
@@ -312,20 +312,30 @@ def test_an_intent_that_is_found_counts_from_when_it_was(make: Make) -> None:
 
 def test_what_is_missing_is_named_with_its_reason_and_takes_readiness_away(make: Make) -> None:
     found = Reported(make, {A0: []})
-    found.source.absent = ("orders", "^x")
+    found.source.absent = None
     with capture_logs() as logs:
         found.look()
-        assert not found.health.ready()[0]
-        reasons = found.health.status()["reasons"]
-        found.source.absent = ()
+        unknown = found.health.ready()
+        found.source.absent = ("orders", "^x")
         found.look(0.2)
-        assert found.health.ready()[0]
+        assert not found.health.ready()[0]
+        status = found.health.status()
+        found.source.absent = ("^x",)
+        found.look(0.2)
+        assert found.health.ready()[0], "an expression that matches nothing yet is no fault"
+        found.source.absent = ("orders", "^x")
+        for _ in range(2):
+            found.look(PATIENCE_OF_HEALTH)
+        assert found.health.ready()[0], "the other topics go on"
         found.source.away = "all down"
         found.look()
         found.look(PATIENCE_OF_HEALTH)
         found.look(0.2)
-    assert isinstance(reasons, list)
-    assert [r.partition(":")[0] for r in reasons] == ["topic orders", "topic ^x"]
+    assert (unknown[0], unknown[1]["reasons"]) == (False, ["topics: not known yet which of them are there"])
+    absent = "does not exist: create it, mend its name in tables, or grant DESCRIBE"
+    assert status["reasons"] == [f"topic orders: {absent}"]
+    pattern = "matches no topic yet: create one, mend it in tables, or grant DESCRIBE"
+    assert status["absent_topics"] == found.health.status()["absent_topics"] == {"orders": absent, "^x": pattern}
     told = [entry["event"] for entry in logs if "ready" in entry["event"]]
     assert told == ["became ready", "is not ready any more"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from connector.kafka.embedded import EmbeddedCluster
-from connector.kafka.shares import PartitionCount, takes
+from connector.kafka.shares import ASK_SECONDS, FIRST_SECONDS, PartitionCount, pause_after, takes
 from tests.kafka_broker import wait_for
 from tests.unit.kafka.reader import Reader, settings
 
@@ -35,7 +36,29 @@ def test_the_partitions_of_all_topics_that_are_read_are_counted(cluster: Embedde
 def test_nothing_is_known_while_no_broker_answers() -> None:
     count = PartitionCount(settings("127.0.0.1:1"), ["orders"])
     count.stop()
-    assert count.total == 0
+    assert (count.total, count.absent) == (0, None)
+
+
+def test_what_is_not_there_is_named_and_written_down_once_until_it_comes(cluster: EmbeddedCluster) -> None:
+    with capture_logs() as logs:
+        count = PartitionCount(settings(cluster.bootstrap), ["orders", "late", "^later"])
+        try:
+            assert wait_for(lambda: count.absent) == ("late", "^later")
+            cluster.create_topic("late", 4)
+            wait_for(lambda: count.absent == ("^later",) and count.total == 7)
+        finally:
+            count.stop()
+    told = [(entry["event"], entry["topic"]) for entry in logs if "topic" in entry]
+    assert told == [("found no topic", "late"), ("found no topic", "^later"), ("found topic", "late")]
+
+
+def test_what_is_not_there_is_asked_for_ever_less_often_and_what_nobody_answers_is_asked_again_soon() -> None:
+    pauses = [0.0]
+    for _ in range(7):
+        pauses.append(pause_after(pauses[-1], 3, ("late",)))
+    assert pauses == [0.0, FIRST_SECONDS, 2.0, 4.0, 8.0, 16.0, ASK_SECONDS, ASK_SECONDS]
+    assert pause_after(ASK_SECONDS, 0, None) == FIRST_SECONDS
+    assert pause_after(FIRST_SECONDS, 3, ()) == ASK_SECONDS
 
 
 def test_a_replica_alone_has_all_and_two_have_their_parts(cluster: EmbeddedCluster) -> None:

@@ -38,8 +38,8 @@ def test_the_service_is_ready_once_the_group_has_taken_it_in_until_it_leaves() -
     health.tell(joined=False)
     assert (health.ready()[0], reasons(health)) == (False, ["the group has not taken it in"])
     health.tell(joined=True)
-    found = {"reasons": [], "joined": True, "stopping": False, "brokers_away": None, "halted_tables": []}
-    assert health.ready() == (True, found)
+    found = {"reasons": [], "joined": True, "stopping": False, "brokers_away": None}
+    assert health.ready() == (True, found | {"absent_topics": {}, "halted_tables": []})
     health.tell(joined=True, stopping=True)
     assert (health.ready()[0], reasons(health)) == (False, ["it was asked to end, and drains"])
 
@@ -59,6 +59,22 @@ def test_at_the_start_everything_must_be_there_at_once() -> None:
     assert (health.ready()[0], reasons(health)) == (False, ["Celonis: no answer"])
     health.tell(joined=True)
     assert health.ready()[0]
+
+
+def test_what_counts_at_first_counts_no_more_once_it_was_ready_and_is_still_shown() -> None:
+    clock = Clock()
+    health = Health(clock)
+    absent = {"orders": "does not exist", "^x": "matches no topic"}
+    health.tell(joined=True, at_first={"topic orders": "does not exist"}, absent=absent)
+    assert (health.ready()[0], reasons(health)) == (False, ["topic orders: does not exist"])
+    health.tell(joined=True, absent={"^x": "matches no topic"})
+    assert health.ready()[0], "an expression without a topic never counts"
+    for _ in range(2):
+        health.tell(joined=True, at_first={"topic orders": "does not exist"}, absent=absent)
+        clock.now += PATIENCE
+    ready, details = health.ready()
+    assert (ready, reasons(health), details["absent_topics"]) == (True, [], absent)
+    assert health.status()["absent_topics"] == absent
 
 
 def test_what_is_missing_later_counts_once_it_lasts_and_until_it_is_back() -> None:
@@ -90,6 +106,7 @@ def test_the_status_names_everything_that_waits_for_a_person() -> None:
         "stopping": False,
         "brokers_away": None,
         "reasons": [],
+        "absent_topics": {},
         "seconds_since_last_round": 2.0,
         "budget": {"pushes_left": 7},
         "troubles": {"table T": "403 (grant the permission)"},

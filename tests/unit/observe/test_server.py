@@ -57,6 +57,7 @@ def test_readyz_follows_the_group_and_says_what_stands_in_the_way(served: Served
         "joined": True,
         "stopping": False,
         "brokers_away": None,
+        "absent_topics": {},
         "halted_tables": ["T"],
     }
 
