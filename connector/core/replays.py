@@ -60,6 +60,8 @@ def objection(way: Way, subject: Subject) -> str | None:
         return f"old rows of {table} would overwrite newer ones with the same keys. {_REWIND}; {_REPLACE}; {_INTO}"
     if way is Way.LETTERS and subject.keyed:
         return f"a dead letter of {table} may be older than the row that its key has now. {_REWIND}"
+    if way is Way.LETTERS and subject.append:
+        return f"{table} appends: a dead letter that is a row already would be there twice. {_REPLACE}; {_INTO}"
     return None if subject.to_end else _cut_short(way, table)
 
 
