@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _LOOK_SECONDS, _SOON_SECONDS = 1.0, 0.2  # between two looks, and while somebody waits for it to be ready
+_KINDS = {  # what is missing, as the gauge calls it
+    "budget ledger": "ledger",
+    "schema registry": "schema_registry",
+    "Celonis": "celonis",
+    "spool directory": "spool",
+}
 _UNKNOWN = {"topics": "not known yet which of them are there"}
 STUCK_HINT = (
     "look for the partition's leader (kafka-topics.sh --describe) and for a transaction that hangs "
@@ -112,11 +118,12 @@ class Reporter:
         self._deadlines.judge(self._pipeline.pushes.times.service)
         absent = {topic: why_absent(topic) for topic in self._source.absent or ()}
         names = {f"topic {topic}": reason for topic, reason in absent.items() if not topic.startswith("^")}
+        missing = self._missing(now, found.budget)
         self._health.tell(
             joined=self._source.joined,
             stopping=stopping,
             brokers_away=self._source.away,
-            missing=self._missing(now, found.budget),
+            missing=missing,
             at_first=_UNKNOWN if self._source.absent is None else names,
             absent=absent,
             halted=tuple(s.table for s in self._pipeline.sinks.values() if s.halted),
@@ -124,7 +131,9 @@ class Reporter:
             budget={"mode": self._mode, **_told(found.budget)},
         )
         self._tell_ready()
-        self._metrics.show(found._replace(stuck=self._watch.stuck.keys(), ready=self._ready))
+        kinds = {kind for name, kind in _KINDS.items() if name in missing}
+        kinds |= {kind for kind, gone in (("brokers", self._source.away), ("topics", names)) if gone}
+        self._metrics.show(found._replace(stuck=self._watch.stuck.keys(), ready=self._ready, missing=kinds))
 
     def _missing(self, now: Now, budget: BudgetGauges) -> dict[str, str]:
         """Return what the service needs and has not, by its name, with the reason.
@@ -155,6 +164,7 @@ class Reporter:
             paused=self._pipeline.held_back(now),
             stuck=(),
             ready=False,
+            missing=(),
             intents=self._intents(now.mono),
             budget=self._budget_gauges(now),
             spool_bytes=self._spool.used,

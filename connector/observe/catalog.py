@@ -62,6 +62,9 @@ METRICS: tuple[Metric, ...] = (
     # how it stands with its group
     Metric("ready", _G, "", (), "1 while the group has taken this replica in and nothing that it needs is missing.",
            "What `/readyz` answers; it names the reason."),
+    Metric("missing", _G, "", ("dependency",), "1 while this replica misses what it needs, by dependency.",
+           "`brokers`, `topics` (of those that are named), `ledger`, `schema_registry`, `celonis`, `spool`; 0 also "
+           "where it is not used."),
     Metric("rebalances", _C, "rebalances", ("event",), "Times that the group moved partitions to or from this replica.",
            "`assigned`, `revoked`; `lost`: without asking, the group gave this replica up."),
     Metric("lag_messages", _G, "messages", _AT, "Messages between position and end: not consumed."),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from connector.observe.instruments import Instruments
 
 
+DEPENDENCIES = ("brokers", "topics", "ledger", "schema_registry", "celonis", "spool")
+
+
 class TableGauges(NamedTuple):
     """How one table stands.
 
@@ -59,6 +62,7 @@ class IntentGauges(NamedTuple):
 class Gauges(NamedTuple):
     """How the service stands, `elapsed` seconds after the last look; `ready`: the group has taken us in.
 
+    `missing`: those of DEPENDENCIES that are not there.
     `lag`: messages between position and end, `committed_lag`: between the committed offset and the end, `lost`:
     messages by topic, `paused`: partitions and the reason that holds them back, `stuck`: those that do not move.
     """
@@ -70,6 +74,7 @@ class Gauges(NamedTuple):
     paused: Mapping[TopicPartition, str]
     stuck: Collection[TopicPartition]
     ready: bool
+    missing: Collection[str]
     intents: IntentGauges
     budget: BudgetGauges
     spool_bytes: int
@@ -83,6 +88,7 @@ class Board:
     def __init__(self, make: Instruments) -> None:
         gauge = make.gauge
         self._ready = gauge("ready")
+        self._missing = gauge("missing")
         self._lag = gauge("lag_messages")
         self._committed_lag = gauge("committed_lag_messages")
         self._lost = gauge("lost_messages")
@@ -101,6 +107,8 @@ class Board:
         self._tables.show(gauges.tables)
         self._budget.show(gauges.budget)
         self._ready.set(gauges.ready)
+        for dependency in DEPENDENCIES:
+            self._missing.labels(dependency).set(dependency in gauges.missing)
         _replace(self._lag, {(tp.topic, str(tp.partition)): messages for tp, messages in gauges.lag.items()})
         _replace(self._committed_lag, {(tp.topic, str(tp.partition)): n for tp, n in gauges.committed_lag.items()})
         _replace(self._stuck, {(topic,): 0 for topic, _ in gauges.lag} | _counted(tp.topic for tp in gauges.stuck))

@@ -192,6 +192,13 @@ def _paused(reason: str, partitions: str) -> dict[str, str]:
     return _series("paused_partitions", partitions, reason=reason)
 
 
+def _missing(dependency: str, values: str) -> dict[str, str]:
+    return _series("missing", values, dependency=dependency)
+
+
+_AGAIN = " ".join(["0 _ _ _"] * 6)  # a sample at each start, every four minutes
+
+
 def _lag(values: str) -> dict[str, str]:
     return _series("committed_lag_messages", values, topic="orders", partition="0")
 
@@ -248,6 +255,32 @@ CASES = {
     "a job runs on and on": Case(62, (_series("open_intent_age_seconds", "0+60x62"),), {"IntentWaits"}),
     "jobs follow each other": Case(100, (_series("open_intent_age_seconds", "0+60x50 0+60x50"),), set()),
     "a job that was found runs": Case(40, (_paused("intent", "1x40"),), set()),
+    "only Celonis is away": Case(
+        12, (_series("ready", "0x12"), _missing("celonis", "1x12")), {"DependencyAway"}, ready=False
+    ),
+    "only Celonis has been away for some minutes": Case(
+        8, (_series("ready", "1 1 0x6"), _missing("celonis", "0 0 1x6")), set(), ready=False
+    ),
+    "Celonis was away for some minutes": Case(20, (_missing("celonis", "0x5 1x5 0x9"),), set()),
+    "Celonis is away, and so is the ledger": Case(
+        12,
+        (_series("ready", "0x12"), _missing("celonis", "1x12"), _missing("ledger", "1x12")),
+        {"NoReplicaReady", "DependencyAway"},
+        ready=False,
+    ),
+    "the pod ends again and again while Celonis is away": Case(
+        20, (_series("ready", _AGAIN), _missing("celonis", _AGAIN.replace("0", "1"))), {"DependencyAway"}, ready=False
+    ),
+    "the pod ends again and again, and had not heard of Celonis once": Case(
+        20, (_series("ready", _AGAIN), _missing("celonis", "1 _ _ _ " + _AGAIN)), {"NoReplicaReady"}, ready=False
+    ),
+    "the brokers are away": Case(
+        12, (_series("ready", "0x12"), _missing("brokers", "1x12")), {"NoReplicaReady", "DependencyAway"}, ready=False
+    ),
+    "a topic is not there": Case(12, (_missing("topics", "1x12"),), {"DependencyAway"}),
+    "the ledger cannot be read at the start": Case(
+        12, (_missing("ledger", "1x12"), _series("ready", "0x12")), {"NoReplicaReady"}, ready=False
+    ),
     "the registry is away": Case(12, (_paused("stalled", "3x12"),), {"DependencyAway"}),
     "the registry was away for a moment": Case(12, (_paused("stalled", "3x6 _x6"),), set()),
     "a record waits for an hour": Case(70, (_series("staleness_seconds", "0+60x70", table="T"),), {"Stale"}),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from connector.config import Table
+from connector.config import Settings, Table
 from connector.core.entries import Entry, Kind
 from connector.core.hours import Now, TeamClock
 from connector.core.intents import Committed, Intent, Origin
@@ -16,7 +16,9 @@ from connector.core.paced import PacedBudget
 from connector.core.watch import PATIENCE
 from connector.deadlines import Deadlines
 from connector.dependencies import Dependencies
+from connector.errors import ConnectorError
 from connector.ledger import LedgerBudget
+from connector.observe.gauges import DEPENDENCIES
 from connector.observe.health import PATIENCE as PATIENCE_OF_HEALTH
 from connector.observe.health import Health
 from connector.observe.metrics import Metrics
@@ -27,11 +29,14 @@ from tests.unit.bench import A0, A1, B0
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from connector.core.entries import Anchor, Stamped
     from tests.unit.bench import Bench
 
     Make = Callable[..., Bench]
+
+POOL = "11111111-2222-3333-4444-555555555555"
 
 
 class Consumer(FakeSource):
@@ -70,7 +75,13 @@ class SilentLedger:
 class Reported:
     """A pipeline over fakes, its reporter, and what they tell."""
 
-    def __init__(self, make: Make, log: Mapping[TopicPartition, Sequence[bytes | None]], **options: Any) -> None:
+    def __init__(
+        self,
+        make: Make,
+        log: Mapping[TopicPartition, Sequence[bytes | None]],
+        dependencies: Dependencies | None = None,
+        **options: Any,
+    ) -> None:
         self.source = Consumer(log)
         self.bench = make(log, source=self.source, **options)
         self.metrics, self.health = Metrics(), Health(lambda: self.bench.now)
@@ -83,7 +94,7 @@ class Reported:
             mode="paced",
             pushes_per_hour=240,
             deadlines=Deadlines(self.routes, slot=15.0, executing=1),
-            dependencies=Dependencies({}),
+            dependencies=dependencies or Dependencies({}),
             health=self.health,
             metrics=self.metrics,
         )
@@ -340,6 +351,46 @@ def test_what_is_missing_is_named_with_its_reason_and_takes_readiness_away(make:
     assert told == ["became ready", "is not ready any more"]
 
 
+def _away() -> None:
+    raise ConnectorError("it does not answer")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("Celonis", "celonis"), ("schema registry", "schema_registry"), ("spool directory", "spool")]
+)
+def test_a_dependency_that_is_away_is_shown_by_its_kind(make: Make, name: str, shown: str) -> None:
+    found = Reported(make, {A0: []}, dependencies=Dependencies({name: _away}))
+    found.look()
+    missing = {kind: found.value("missing", dependency=kind) for kind in DEPENDENCIES}
+    assert missing == dict.fromkeys(DEPENDENCIES, 0) | {shown: 1}
+
+
+def test_every_dependency_that_is_asked_for_has_a_kind(make: Make, tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "kafka": {"brokers": "127.0.0.1:1"},
+            "celonis": {"team_url": "http://127.0.0.1:1", "pool_id": POOL, "auth": {"app_key": "key"}},
+            "schema_registry": {"url": "http://127.0.0.1:1"},
+            "tables": [{"topics": ["a"], "target": "A", "format": "json"}],
+            "spool": {"directory": str(tmp_path / "spool")},
+        }
+    )
+    every = Dependencies.of(settings).missing(0.0)  # none has answered yet
+    found = Reported(make, {A0: []}, dependencies=Dependencies(dict.fromkeys(every, _away)))
+    found.look()
+    assert sum(found.value("missing", dependency=kind) or 0 for kind in DEPENDENCIES) == len(every) == 3
+
+
+def test_brokers_topics_and_ledger_are_shown_as_missing_too_but_not_an_expression_without_a_match(make: Make) -> None:
+    found = Reported(make, {A0: []})
+    found.source.absent = ("^x",)
+    found.look()
+    assert [found.value("missing", dependency=kind) for kind in ("brokers", "topics")] == [0, 0]
+    found.source.absent, found.source.away = ("orders",), "all down"
+    found.look()
+    assert [found.value("missing", dependency=kind) for kind in ("brokers", "topics")] == [1, 1]
+
+
 def test_a_ledger_that_cannot_be_trusted_is_missing_until_it_is_paced_alone(make: Make) -> None:
     clock = TeamClock()
     me = Entry(Kind.ALIVE, "g", "me", "pool", 240.0, 0.0, 1)
@@ -348,6 +399,7 @@ def test_a_ledger_that_cannot_be_trusted_is_missing_until_it_is_paced_alone(make
     found.bench.step()
     found.look()
     assert found.health.status()["reasons"] == ["budget ledger: no broker answers"]
+    assert found.value("missing", dependency="ledger") == 1
     assert not found.health.ready()[0]
     found.bench.now += 70
     found.bench.step()

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from connector.core.offsets import TopicPartition
-from connector.observe.gauges import Board, BudgetGauges, Gauges, IntentGauges, TableGauges
+from connector.observe.gauges import DEPENDENCIES, Board, BudgetGauges, Gauges, IntentGauges, TableGauges
 from connector.observe.instruments import Instruments
 
 A0, A1, B0 = TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0)
@@ -18,6 +18,7 @@ NOTHING = Gauges(
     paused={},
     stuck=(),
     ready=False,
+    missing=(),
     intents=IntentGauges(0, 0.0),
     budget=BudgetGauges(0, 0.0, 0.0),
     spool_bytes=0,
@@ -90,6 +91,21 @@ def test_the_budget_shows_what_is_left_when_the_next_push_may_be_and_whether_its
     assert [shown.value(name) for name in names] == [7, 12.5, 120, 0, 0]
     shown.show(budget=BudgetGauges(7, math.inf, 240.0, "no broker answers", alone=True))
     assert [shown.value(name) for name in names] == [7, math.inf, 240, 1, 1]
+
+
+def test_each_dependency_shows_whether_it_is_missing_also_one_that_never_was() -> None:
+    shown = Shown()
+    shown.show(missing=["celonis", "topics"])
+    assert {name: shown.value("missing", dependency=name) for name in DEPENDENCIES} == {
+        "brokers": 0,
+        "topics": 1,
+        "ledger": 0,
+        "schema_registry": 0,
+        "celonis": 1,
+        "spool": 0,
+    }
+    shown.show()
+    assert shown.value("missing", dependency="celonis") == 0
 
 
 def test_the_disk_the_memory_the_intents_and_the_membership_are_shown_as_they_are() -> None:

@@ -244,6 +244,7 @@ def test_a_row_of_the_catalog_has_a_text_a_unit_in_its_name_and_labels_of_small_
     assert metric.unit in ("", *metric.name.split("_"))
     assert set(metric.labels) <= {
         "table", "topic", "partition", "reason", "trigger", "status", "cause", "event", "operation", "outcome",
+        "dependency",
     }  # fmt: skip
     assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
 
