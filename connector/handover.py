@@ -88,8 +88,8 @@ class Handover:
         return self._wait(ends, OrderState.DONE, _STANDS)
 
     def release(self, partitions: Collection[TopicPartition]) -> None:
-        """Let partitions flow as if nothing had been asked."""
-        withdraw_orders(self._kafka, partitions)
+        """Take back what this replay holds of `partitions`; no other order, and nobody else's."""
+        withdraw_orders(self._kafka, partitions, (OrderKind.HOLD, self._name))
 
     def _give(self, kind: OrderKind, offsets: Mapping[TopicPartition, int]) -> None:
         orders = {tp: Order(kind, OrderState.ASKED, self._name, offset) for tp, offset in offsets.items()}

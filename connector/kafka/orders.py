@@ -250,8 +250,12 @@ def give_orders(kafka: Kafka, orders: Mapping[TopicPartition, Order]) -> None:
     with_client(kafka, give)
 
 
-def withdraw_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> None:
+def withdraw_orders(
+    kafka: Kafka, partitions: Collection[TopicPartition], only: tuple[OrderKind, str] | None = None
+) -> None:
     """Let no order stand for `partitions`, whoever gave them and whether or not they can be read: they flow.
+
+    `only`: orders of this kind that the replay of this name gave; whatever else stands there stays.
 
     Raises:
         SourceError: Kafka does not take it.
@@ -261,13 +265,21 @@ def withdraw_orders(kafka: Kafka, partitions: Collection[TopicPartition]) -> Non
         standing = list(partitions)
         for _ in range(_WITHDRAWALS):
             found = [p for p in committed(consumer, standing, COMMAND_SECONDS) if p.metadata]
-            if not found:
+            standing = [TopicPartition(p.topic, p.partition) for p in found if only is None or _is_of(p, *only)]
+            if not standing:
                 return
-            standing = [TopicPartition(p.topic, p.partition) for p in found]
             commit(consumer, dict.fromkeys(standing, (0, "")))
             time.sleep(_CROSSED_SECONDS)
 
     with_client(kafka, withdraw)
+
+
+def _is_of(found: ClientPartition, kind: OrderKind, name: str) -> bool:
+    try:
+        order = Order.parse(found.offset, found.metadata or "")
+    except UnreadableOrder:
+        return False
+    return order is not None and (order.kind, order.id) == (kind, name)
 
 
 def _standing(consumer: Consumer, partitions: Collection[TopicPartition], group: str) -> dict[TopicPartition, Order]:

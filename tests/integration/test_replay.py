@@ -13,13 +13,17 @@ from confluent_kafka import Consumer
 from connector.celonis.auth import KeyAuth
 from connector.celonis.client import DataPushClient
 from connector.config_file import load
+from connector.core.offsets import TopicPartition
+from connector.core.orders import Order, OrderKind, OrderState
 from connector.core.replays import Way
 from connector.demo.running import RunningConnector
 from connector.errors import ConnectorError
+from connector.kafka.orders import give_orders, read_orders
 from connector.replayer import Replayer
 from connector.replaying import Request, outline
 from tests.integration.world import POOL, World, as_json
 from tests.kafka_broker import SILENT, wait_for
+from tests.unit.kafka.reader import settings as source_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,8 +85,11 @@ def _replay(connector: RunningConnector, *options: str, code: int = 0) -> dict[s
     """Run the command to its end, and return its summary."""
     found, said = connector.ask("replay", *options, "--yes", "--quiet")
     assert found == code, said
-    summary = next((line for line in said.splitlines() if line.startswith('{"replay"')), "{}")
-    return dict(json.loads(summary))
+    return _summary(said)
+
+
+def _summary(said: str) -> dict[str, Any]:
+    return dict(json.loads(next((line for line in said.splitlines() if line.startswith('{"replay"')), "{}")))
 
 
 class _Process:
@@ -337,6 +344,32 @@ def test_a_service_that_cannot_follow_orders_in_time_is_left_alone(world: World)
     assert _stored(world, "T") == _latest(ROWS)
 
 
+@pytest.mark.parametrize("kind", [OrderKind.HOLD, OrderKind.REWIND])
+def test_a_replace_that_is_refused_takes_back_no_order_of_another_replay(world: World, kind: OrderKind) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0)
+    there = source_settings(world.kafka.bootstrap, world.group)
+    standing = {TopicPartition(topic, 0): Order(kind, OrderState.ASKED, "other", 0)}
+    give_orders(there, standing)
+    connector = _service(world, _table(topic))
+    code, said = connector.ask("replay", "T", "--replace", "--yes", "--quiet")
+    assert (code, f"replay other has a {kind} open" in said) == (4, True), said
+    assert read_orders(there, [TopicPartition(topic, p) for p in range(PARTITIONS)]) == standing
+
+
+def test_a_replace_that_no_service_has_taken_in_is_not_undone_by_the_same_command_again(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0)
+    service = _service(world, _table(topic, append=True))
+    assert _replay(service, "T", "--replace")["service_follows"] == "at its next start"
+    code, said = service.ask("replay", "T", "--replace", "--yes", "--quiet")
+    assert (code, "does not know yet that this table was built anew" in said) == (6, True), said
+    _produce(world, topic, ROWS)
+    with service:
+        world.wait_until_committed()
+    assert world.emulator.query(f"{COUNTED} T") == _all_of(2 * ROWS)
+
+
 def test_a_table_that_a_replay_holds_which_does_not_come_back_is_let_go(world: World) -> None:
     topic = world.topic(PARTITIONS)
     table = _table(topic, append=True)
@@ -384,6 +417,19 @@ def test_a_table_that_refuses_rows_ends_a_replay_with_the_reason_though_all_was_
     assert code == 6, said
     assert "Column version: its type cannot change" in said.splitlines()[-1], "one line"
     assert "then give the same command again" in said.splitlines()[-1]
+    told = _summary(said)
+    assert (told["ended"], told["error"] in said.splitlines()[-1], told["records"]) == ("failed", True, 10)
+
+
+def test_a_push_that_was_begun_before_is_told_of_by_the_run_that_ends_it(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0, 10)
+    process = _Process(world, "replay", (_table(topic, append=True),), "T", "--into", "OTHER")
+    world.emulator.add_fault("execute:1:503")
+    process.kill_when(partial(process.wrote, "postponed push"))
+    done = process.end()
+    assert (done["ended"], done["rolled_forward"], done["pushes"]) == ("done", 1, 0)
+    assert world.emulator.query(f"{COUNTED} OTHER") == _all_of(10)
 
 
 def test_dead_letters_become_rows_once_what_refused_them_is_mended(world: World) -> None:
@@ -401,7 +447,7 @@ def test_dead_letters_become_rows_once_what_refused_them_is_mended(world: World)
     with _service(world, mended, others) as connector:
         for _ in range(2):  # letters that are rows already are upserted
             done = _replay(connector, "W", "--dead-letters")
-            assert (done["ended"], done["records"]) == ("done", 2)
+            assert (done["ended"], done["records"], done["passed_over"]) == ("done", 2, {"other_topic": 1})
             assert world.emulator.query("SELECT n FROM W ORDER BY n") == [("word 0",), ("word 5",)]
         code, said = connector.ask("replay", "U", "--dead-letters", "--yes")
     assert (code, "U appends: a dead letter that is a row already" in said) == (2, True), said
