@@ -47,7 +47,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Pushes left this hour", "none", "As the replica that knows least sees it.", (
             ("min(kafka_celonis_pushes_left{})", ""),
         ), "stat"),
-        Panel("Replicas that are ready", "none", "Taken in by the group, and not leaving.", (
+        Panel("Replicas that are ready", "none", "Taken in by the group, with all that they need, and not leaving.", (
             ("sum(kafka_celonis_ready{})", "ready"),
             ("sum(kafka_celonis_credentials_refused{})", "refused by Celonis"),
         ), "stat"),
@@ -94,6 +94,9 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ("sum by (topic) (kafka_celonis_lost_messages{})", "lost, {{topic}}"),
             ("sum by (topic) (rate(kafka_celonis_stalls_total{}[$__rate_interval]))", "stalls a second, {{topic}}"),
         )),
+        Panel("What is missing", "none", "Replicas that miss it; of the topics, one or more that are named.", (
+            ("sum by (dependency) (kafka_celonis_missing{})", "{{dependency}}"),
+        ), stacked=True),
         Panel("Rebalances", "none", "In five minutes: partitions that came, went, or were lost.", (
             ("sum by (event) (increase(kafka_celonis_rebalances_total{}[5m]))", "{{event}}"),
         ), stacked=True),
