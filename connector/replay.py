@@ -170,9 +170,11 @@ class Replay:
         pipeline, again = self._pipeline, "mend it, then give the same command again: it goes on where it was"
         if halted := next((s for s in pipeline.sinks.values() if s.halted), None):
             raise ConnectorError(f"table {halted.table}: {halted.halted}", hint=again)
-        for what in (pipeline.unroutable, pipeline.recovery.refused, self._source.gone):
+        for what in (pipeline.unroutable, pipeline.recovery.refused):
             for name, reason in what.items():
                 raise ConnectorError(f"{name}: {reason}", hint=again)
+        for tp, reason in self._source.gone.items():
+            raise ConnectorError(f"{tp}: {reason}", hint=self._source.way_out(tp))
         if self._replace and self._witness.torn(pipeline.sinks.values()):
             problem = "partitions went away in the midst of it, and a part must not replace a table"
             raise ConnectorError(problem, hint="give the same command again: it begins anew, or ends what was executed")

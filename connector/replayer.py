@@ -250,13 +250,16 @@ class Replayer:
         return replay.progress if ended else None
 
     def _source(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> BoundedSource:
+        earliest = self._found.start.kind is Kind.EARLIEST
         match self._found.request.way:
             case Way.LETTERS:
                 routes, table = Routes(self._settings.tables), self._found.parts[0].table.lower()
-                return DeadLetterSource(kafka, ranges, lambda topic: takes(routes, topic, {table}))
+                return DeadLetterSource(
+                    kafka, ranges, lambda topic: takes(routes, topic, {table}), from_earliest=earliest
+                )
             case Way.REPLACE:
-                return WholeSource(kafka, ranges)
-        return BoundedSource(kafka, ranges)
+                return WholeSource(kafka, ranges, from_earliest=earliest)
+        return BoundedSource(kafka, ranges, from_earliest=earliest)
 
     def _shown(self, progress: Progress) -> None:
         self._show(progress)

@@ -8,7 +8,7 @@ Invariant: a position never goes beyond its end, and who is not the only member 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import structlog
@@ -35,20 +35,25 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 5.0
-_CUT_HINT = "what was to be read is not there any more: forget this replay, and begin another one"
+_FORGET = "the same command with --abandon forgets this replay; without it, it then begins anew with what is there"
+_GO_ON = f"set kafka.on_data_loss to earliest to go on with what is there; or {_FORGET}"
 
 
 class BoundedSource(KafkaSource):
     """Reads `ranges` once; of a partition that `kafka.group` has committed, what is behind the committed offset.
 
+    `from_earliest`: a range begins with the first message that is there once it is read, should its start be gone.
+
     Raises:
         ConfigError: `kafka.properties` holds what the client does not take.
     """
 
-    def __init__(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> None:
+    _whole: ClassVar[bool] = False  # whether all of the ranges counts, or what is there of them, too
+
+    def __init__(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range], *, from_earliest: bool = False) -> None:
         super().__init__(kafka)
         self._ranges = dict(ranges)
-        self._bounds = BoundedStarts(kafka, self._ranges)
+        self._bounds = BoundedStarts(kafka, self._ranges, from_earliest=from_earliest, whole=self._whole)
         self._bounds.consumer = self._consumer
         self._starts = self._bounds
 
@@ -76,6 +81,10 @@ class BoundedSource(KafkaSource):
         """The partitions that stand still before their end because what they were to read is gone, and why."""
         ended = self._ended()
         return {tp: why for tp, why in self._starts.gone.items() if tp not in ended}
+
+    def way_out(self, tp: TopicPartition) -> str:
+        """Return the next step for a partition that is `gone`."""
+        return self._bounds.hint(tp)
 
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         """Return what has come of the ranges within `timeout` seconds; raises SourceError."""
@@ -139,6 +148,8 @@ class WholeSource(BoundedSource):
     So what is read without a row coming of it can be told from what was pushed, also by a later process.
     """
 
+    _whole = True
+
     def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
         """Send intents, and the ends of intents; True once Kafka has them."""
         known = self.committed
@@ -146,11 +157,19 @@ class WholeSource(BoundedSource):
 
 
 class BoundedStarts(Starts):
-    """Where the partitions of a replay are read from: what is committed, else where the range begins."""
+    """Where the partitions of a replay are read from: what is committed, else where the range begins.
 
-    def __init__(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> None:
+    Whatever is lost, nothing that is there is jumped over. `from_earliest`: before a partition was read, its range
+    begins with what is there. `whole`: any other loss holds the partition, whatever the setting is.
+    """
+
+    def __init__(
+        self, kafka: Kafka, ranges: Mapping[TopicPartition, Range], *, from_earliest: bool, whole: bool
+    ) -> None:
         super().__init__(kafka)
-        self._ranges = ranges
+        self._ranges, self._from_earliest, self._whole = ranges, from_earliest, whole
+        self._on_loss = "halt" if whole or kafka.on_data_loss == "halt" else "earliest"
+        self._short: set[TopicPartition] = set()  # those that end below their range
 
     def of(self, committed: Mapping[TopicPartition, Committed]) -> list[ClientPartition]:
         """Return the partitions with the offset to read from."""
@@ -158,15 +177,26 @@ class BoundedStarts(Starts):
             ClientPartition(*tp, c.offset if c.offset >= 0 else self._ranges[tp].start) for tp, c in committed.items()
         ]
 
+    def hint(self, tp: TopicPartition) -> str:
+        """Return the next step for a partition that is held."""
+        return _FORGET if self._whole or tp in self._short else _GO_ON
+
     def _decide(self, tp: TopicPartition, wanted: int, low: int, high: int) -> int | None:
         """Judge what is lost of the range; what is gone behind its end is nobody's loss."""
-        end = self._ranges[tp].end
+        start, end = self._ranges[tp]
         if wanted >= end:
             return high
         if high < end:
             self._cut(tp, high)
             return None
-        return super()._decide(tp, wanted, min(low, end), end)
+        low = min(low, end)
+        if low <= wanted:  # a leader that did not know of it yet: nothing is gone
+            return wanted
+        if self._from_earliest and wanted <= start:
+            self.lost[tp.topic] += low - wanted
+            log.warning("begins later, with what is there", at=str(tp), offset=low, lost=low - wanted)
+            return low
+        return super()._decide(tp, wanted, low, end)
 
     def look_whether_cut(self, tp: TopicPartition) -> None:
         """Hold a partition that has ended below its range, if its leader says so, too: nothing would ever come."""
@@ -181,4 +211,5 @@ class BoundedStarts(Starts):
     def _cut(self, tp: TopicPartition, high: int) -> None:
         reason = f"it ends at {high}, below {self._ranges[tp].end}: the topic was made anew, or cut"
         self.gone[tp] = reason
-        log.error("held partition", at=str(tp), reason=reason, hint=_CUT_HINT)
+        self._short.add(tp)
+        log.error("held partition", at=str(tp), reason=reason, hint=self.hint(tp))

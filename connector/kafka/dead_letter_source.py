@@ -36,8 +36,15 @@ class DeadLetterSource(BoundedSource):
         ConfigError: `kafka.properties` holds what the client does not take.
     """
 
-    def __init__(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range], belongs: Callable[[str], bool]) -> None:
-        super().__init__(kafka, ranges)
+    def __init__(
+        self,
+        kafka: Kafka,
+        ranges: Mapping[TopicPartition, Range],
+        belongs: Callable[[str], bool],
+        *,
+        from_earliest: bool = False,
+    ) -> None:
+        super().__init__(kafka, ranges, from_earliest=from_earliest)
         self._belongs = belongs
         self.passed_over: Counter[str] = Counter()
 

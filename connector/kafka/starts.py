@@ -77,9 +77,13 @@ class Starts:
             low, high = self.consumer.get_watermark_offsets(ClientPartition(*tp), timeout=_ANSWER_SECONDS)
         except KafkaException as e:
             self.gone[tp] = f"offset {wanted} is gone, and the broker does not say what is there: {e.args[0].str()}"
-            log.error("held partition", at=str(tp), reason=self.gone[tp], hint=DATA_LOSS_HINT)
+            log.error("held partition", at=str(tp), reason=self.gone[tp], hint=self.hint(tp))
             return None
         return self._decide(tp, wanted, low, high)
+
+    def hint(self, tp: TopicPartition) -> str:  # noqa: ARG002 - of a replay it depends on the partition
+        """Return the next step for a partition that is held."""
+        return DATA_LOSS_HINT
 
     def _decide(self, tp: TopicPartition, wanted: int, low: int, high: int) -> int | None:
         where = low if self._on_loss == "earliest" else high
@@ -92,7 +96,7 @@ class Starts:
         self.lost[tp.topic] += gap
         if self._on_loss == "halt":
             self.gone[tp] = reason
-            log.error("held partition", at=str(tp), reason=reason, lost=gap, hint=DATA_LOSS_HINT)
+            log.error("held partition", at=str(tp), reason=reason, lost=gap, hint=self.hint(tp))
             return None
         log.error("lost messages, going on", at=str(tp), reason=reason, lost=gap, offset=where)
         return where

@@ -97,8 +97,15 @@ class Reader:
 class BoundedReader(Reader):
     """The same over a source that ends; nothing is held back but what has reached its end."""
 
-    def __init__(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> None:
-        self.bounded = BoundedSource(kafka, ranges)
+    def __init__(
+        self,
+        kafka: Kafka,
+        ranges: Mapping[TopicPartition, Range],
+        kind: type[BoundedSource] = BoundedSource,
+        *,
+        from_earliest: bool = False,
+    ) -> None:
+        self.bounded = kind(kafka, ranges, from_earliest=from_earliest)
         self._begin(self.bounded)
         self.bounded.join(self.listener)
 
