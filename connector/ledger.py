@@ -58,6 +58,7 @@ class LedgerBudget:
         self._claimed: dict[str, _Claimed] = {}
         self._holding: dict[str, Grant] = {}
         self._ending: dict[str, tuple[bool, float]] = {}  # id → spent, and when that was sent; until it is read back
+        self._unasked: set[str] = set()  # granted to us before this round
         self._alone_ids: set[str] = set()
         self._sent, self._sent_hour, self._sent_part = -math.inf, 0, (0.0, 0.0)
         self._apart_since: float | None = None
@@ -83,6 +84,7 @@ class LedgerBudget:
         for claim_id, (spent, sent) in list(self._ending.items()):
             if now.mono - sent > self._clock.seconds(RESEND) + _ASK_AGAIN:
                 self._tell_end(claim_id, spent=spent)
+        self._give_back_unasked()
         if self._due(now):
             self._send(Kind.ALIVE)
 
@@ -97,6 +99,18 @@ class LedgerBudget:
         elif self.alone(now) and not self._told_alone:
             log.warning("pacing without the budget ledger", reason=trouble)
         self.trouble, self._told_alone = trouble, self.alone(now)
+
+    def _give_back_unasked(self) -> None:
+        """Give back what was granted to us and not asked for in a whole round, since other loads have overtaken it.
+
+        The pool may be free for one job only, so that nobody could push before it.
+        """
+        ours = {key.id for key in self._known.grants if key.replica == self._me.replica}
+        unasked = set() if self.trouble else ours - self._holding.keys() - self._ending.keys()
+        for claim_id in unasked & self._unasked:
+            self._claimed.pop(claim_id, None)
+            self._tell_end(claim_id, spent=False)
+        self._unasked = unasked
 
     def alone(self, now: Now) -> bool:
         """Return whether we go it alone: our part of the ledger's income has run out there by now."""

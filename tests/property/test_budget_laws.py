@@ -94,6 +94,17 @@ JUMPS = st.sampled_from([0.0, 0.0, 0.0, 1.5, -1.5, HOUR, -HOUR, 3 * HOUR, -HOUR 
 STEPS = st.lists(st.tuples(st.sampled_from([0.1, 1.0, 4.0, 5.0, 60.0, 900.0]), JUMPS, st.booleans()), max_size=80)
 
 
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("stops", [0.0, 4.0])
+def test_a_pool_that_takes_one_job_at_a_time_does_not_stand_still(mode: Mode, replicas: int, stops: float) -> None:
+    """Loads overtake each other: the grant of one that is not the first any more must not stand in the way."""
+    nature = replace(QUICK, mode=mode, replicas=replicas, in_flight=1, stops=stops, rates=(200,), hours=2.1)
+    world = World(nature).run()
+    assert broken(world) == []
+    assert executes(world) >= 0.7 * 200
+
+
 @given(st.sampled_from([3600.0, 7200.0]), STEPS)
 def test_time_that_passes_earns_and_no_jump_of_the_wall_clock_does(
     limit: float, steps: list[tuple[float, float, bool]]

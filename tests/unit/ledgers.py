@@ -8,6 +8,7 @@ from __future__ import annotations
 from connector.core.budget import Claim, Grant, Wait
 from connector.core.entries import Entry, Kind
 from connector.core.hours import TeamClock
+from connector.core.ledger import Key
 from connector.core.paced import PacedBudget
 from connector.ledger import LedgerBudget
 from tests.shared_log import NOON, SharedLedger, SharedLog, TrueTime
@@ -67,6 +68,14 @@ class Team:
             self.time.team += 0.1
             for replica in self.replicas:
                 replica.step()
+
+    def grants(self, replica: Replica, claim_id: str, seconds: float) -> bool:
+        """Let time pass until those who read know of a grant for the claim, `seconds` at most; nobody asks for it."""
+        for _ in range(round(seconds * 10)):
+            self.run(0.1)
+            if any(Key(replica.name, claim_id) in r.budget.known.grants for r in self.replicas):
+                return True
+        return False
 
     def wants(self, replica: Replica, claim_id: str, seconds: float) -> Grant | None:
         """Let time pass until the claim is granted, `seconds` at most."""

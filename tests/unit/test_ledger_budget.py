@@ -46,6 +46,26 @@ def test_a_grant_that_was_not_used_in_time_is_given_back_and_claimed_anew(team: 
     assert a.budget.known.spent == 1
 
 
+def test_a_grant_that_nobody_asks_for_in_the_next_round_is_given_back(team: Team) -> None:
+    """The pool takes one job, and other loads of the replica have overtaken the one that was granted."""
+    a = team.join("a", in_flight=1)
+    team.run(1)
+    a.ask("overtaken")
+    assert team.grants(a, "overtaken", SLOT)
+    team.run(0.1)
+    assert [(e.id, e.spent) for e in a.said(Kind.END)] == [("overtaken", False)]
+    assert granted(team.wants(a, "first", 1))
+    assert a.budget.known.spent == 1
+
+
+def test_a_grant_that_was_asked_for_stays_while_its_intents_are_written(team: Team) -> None:
+    a = team.join("a", in_flight=1)
+    granted(team.wants(a, "x", SLOT + 1))
+    team.run(20)
+    assert a.said(Kind.END) == []
+    assert Key("a", "x") in a.budget.known.grants
+
+
 def test_the_highest_bid_of_all_replicas_goes_first(team: Team) -> None:
     a, b = team.join("a", share=0.5), team.join("b", share=0.5)
     team.run(1)

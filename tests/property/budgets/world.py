@@ -157,6 +157,8 @@ class World:
     def _end(self, replica: Replica, *, politely: bool) -> None:
         replica.alive = False
         if politely:
+            if isinstance(replica.budget, LedgerBudget):
+                replica.budget.leave()
             self._owners[replica.group].left(replica)
         self._at(self.time.team + self.dice.uniform(1, 300), lambda: self._start(replica.group))
 
