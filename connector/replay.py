@@ -23,6 +23,7 @@ from connector.observe.metrics import Metrics
 from connector.pipeline import Pipeline
 from connector.routing import Routes
 from connector.spool.spool import DiskSpool
+from connector.spool.whole import WholeSpool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -93,7 +94,7 @@ class Replay:
 
     def _build(self, parts: ExitStack) -> None:
         settings = self._settings
-        spool = (WholeSpool if self._replace else DiskSpool)(settings.spool, settings.memory)
+        spool = self._spool()
         parts.callback(spool.close)
         tables, pusher = make_celonis(settings, parts)
         self._dead_letters = make_dead_letters(settings, parts)
@@ -117,6 +118,12 @@ class Replay:
         )
         self._witness = Witness(self._pipeline)
         self._source.join(self._witness)
+
+    def _spool(self) -> DiskSpool:
+        settings = self._settings
+        if not self._replace:
+            return DiskSpool(settings.spool, settings.memory)
+        return WholeSpool(settings.spool, settings.memory, {tp: r.end for tp, r in self._ranges.items()})
 
     def run(self, stopping: Callable[[], bool], show: Callable[[Progress], None]) -> bool:
         """Run to the end of all ranges; False when it was stopped before, to go on another time.
@@ -218,19 +225,6 @@ class Witness:
 
     def _lacks(self, load: Load, topics: Collection[str]) -> bool:
         return not {tp for tp in self._under_intent if tp.topic in topics} <= {r.tp for r in load.ranges}
-
-
-class WholeSpool(DiskSpool):
-    """A spool in which a whole table must find place before anything of it can be pushed."""
-
-    def pressed(self) -> bool:
-        """Return that nothing must be pushed; raises ConnectorError when there is no place for the rest."""
-        if self.full():
-            raise ConnectorError(
-                f"the table does not fit into the spool ({self.used >> 20:,} MiB are used)",
-                hint="raise spool.bytes, or give spool.directory a larger volume, then give the same command again",
-            )
-        return False
 
 
 class Tally(Metrics):

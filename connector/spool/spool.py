@@ -66,8 +66,11 @@ class DiskSpool:
                 raise SpoolUnavailable(
                     f"spool.directory: cannot use {directory}: {e.strerror}", wait=_SPOOL_SECONDS, hint=_SPOOL_HINT
                 ) from None
-            self._buffers[target.table] = TableBuffer(target, directory, self._chunk_bytes)
+            self._buffers[target.table] = self._new_buffer(target, directory)
         return self._buffers[target.table]
+
+    def _new_buffer(self, target: Target, directory: Path) -> TableBuffer:
+        return TableBuffer(target, directory, self._chunk_bytes)
 
     @property
     def used(self) -> int:

@@ -15,6 +15,7 @@ from connector.isolation import Isolation
 from connector.pipeline import Pipeline
 from connector.sink import TableSink
 from connector.spool.spool import DiskSpool
+from connector.spool.whole import WholeSpool
 from tests.fakes import FakeBudget, FakeDeadLetters, FakeObserver, FakeOrders, FakePusher, FakeSource, IntegerDecoder
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Bench:
         spool_bytes: int = 1 << 30,
         shared: bool = False,
         isolate: int = 0,
+        ends: Mapping[TopicPartition, int] | None = None,
         source: FakeSource | None = None,
         orders: FakeOrders | None = None,
     ) -> None:
@@ -55,7 +57,8 @@ class Bench:
         self.orders = orders or FakeOrders()
         self.observer = FakeObserver()
         self.budget = FakeBudget(limit)
-        self.spool = DiskSpool(Spool(directory=path, bytes=spool_bytes, chunk_bytes=1 << 16), Memory())
+        spool = Spool(directory=path, bytes=spool_bytes, chunk_bytes=1 << 16)
+        self.spool = WholeSpool(spool, Memory(), ends) if ends else DiskSpool(spool, Memory())
         self.policy = FlushPolicy(records, 1 << 30, 60.0)
         self.pipeline = Pipeline(
             source=self.source,
