@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from connector.core.paced import PacedBudget
 from connector.core.replays import rate_beside
 
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from connector.core.hours import Now, TeamClock
     from connector.kafka.crowd import Lookout
 
+log = structlog.get_logger()
+
 _SETTLE_LOOKS = 3.0  # every other replay has looked by then, and has been answered
+_JOIN_SECONDS = 60.0  # a group that was joined is on the list by then
 
 
 class SharedPace(PacedBudget):
@@ -25,6 +30,8 @@ class SharedPace(PacedBudget):
         super().__init__(wanted, clock, replay_share=1.0, low_water=0)
         self._wanted, self._per_hour, self._lookout = wanted, per_hour, lookout
         self._seen_since: float | None = None
+        self._missed_since: float | None = None  # others are seen, and we are not
+        self._told = False
 
     def step(self, now: Now, share: float) -> None:
         """Let time pass; `share` is the part of the replay that is ours."""
@@ -32,6 +39,7 @@ class SharedPace(PacedBudget):
 
     def _part(self, now: Now) -> float:
         seen = self._lookout.seen()
+        self._tell_if_missed(now, missed=seen is not None and not seen.ours)
         if seen is None or not seen.ours:
             self._seen_since = None
             return 0.0
@@ -41,3 +49,16 @@ class SharedPace(PacedBudget):
             return 0.0
         rate = rate_beside(self._wanted, self._per_hour, service=seen.service, replays=seen.replays)
         return rate / self._wanted
+
+    def _tell_if_missed(self, now: Now, *, missed: bool) -> None:
+        """Tell once that the list of groups lacks our own: a broker leaves out what we may not see."""
+        if not missed:
+            self._missed_since = None
+            return
+        if self._missed_since is None:
+            self._missed_since = now.mono
+        if now.mono - self._missed_since >= _JOIN_SECONDS and not self._told:
+            self._told = True
+            own = self._lookout.own
+            hint = f"grant DESCRIBE (READ brings it) on group {own}, as on those of all replays and of the service"
+            log.warning("nothing is pushed: the list of groups lacks the replay's own", group=own, hint=hint)

@@ -1,7 +1,7 @@
 """Owns the question who else pushes while a replay runs: the service, and other replays of it, looked for in a thread.
 
-Never joins a group, and never decides what that means. Invariant: what is told is no older than a few looks; else
-nothing is told.
+Never joins a group, and never decides what that means. Invariant: what is told is no older than a few looks, and every
+broker has said it; else nothing is told.
 """
 
 from __future__ import annotations
@@ -49,17 +49,27 @@ def crowd(kafka: Kafka, own: str = "") -> Crowd:
         )
     except KafkaException as e:
         raise SourceError(f"cannot list groups: {e.args[0].str()}", hint="grant DESCRIBE on the groups") from None
+    return crowd_in(found, kafka.group, own)
+
+
+def crowd_in(found: ListConsumerGroupsResult, group: str, own: str) -> Crowd:
+    """Return who runs by the groups `found`, beside the service of `group`; raises SourceError where some are missing.
+
+    Each broker answers for the groups that it leads.
+    """
+    for error in found.errors or ():
+        why = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        raise SourceError(f"cannot list all groups: {why}", hint="every broker must answer: try again once they do")
     running = {g.group_id for g in found.valid or () if g.state not in _IDLE}
-    prefix = prefix_of_replays(kafka.group)
-    replays = {g for g in running if g.startswith(prefix)}  # plans have no members, and so are idle
-    return Crowd(kafka.group in running, len(replays - {own}), own in replays)
+    replays = {g for g in running if g.startswith(prefix_of_replays(group))}  # plans have no members, and so are idle
+    return Crowd(group in running, len(replays - {own}), own in replays)
 
 
 class Lookout:
     """Looks every `seconds` who else runs beside the replay whose group is `own`."""
 
     def __init__(self, kafka: Kafka, own: str, seconds: float) -> None:
-        self._kafka, self._own, self.seconds = kafka, own, seconds
+        self._kafka, self.own, self.seconds = kafka, own, seconds
         self._seen: tuple[Crowd, float] | None = None
         self._stop = threading.Event()
         begin(self._run, "kafka-crowd")
@@ -77,7 +87,7 @@ class Lookout:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self._seen = crowd(self._kafka, self._own), began
+                self._seen = crowd(self._kafka, self.own), began
             except SourceError as e:
                 log.info("could not look for other replays", error=str(e))
             self._stop.wait(self.seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from connector.core.budget import Claim, Grant
 from connector.core.hours import Now, TeamClock
@@ -21,7 +22,7 @@ HOURS = 100 * 3600.0  # some full hour
 class Seen:
     """Tells what a test says."""
 
-    seconds = 5.0
+    seconds, own = 5.0, "service.replay.a"
 
     def __init__(self, found: Crowd | None) -> None:
         self.found = found
@@ -77,3 +78,17 @@ def test_what_was_not_known_for_a_while_is_not_made_up_for() -> None:
     known = Crowd(service=False, replays=0, ours=True)
     pushes = granted(Seen(None), 1200, lambda second: None if 300 <= second < 900 else known)
     assert not [p for p in pushes if 301 <= p < 915]
+
+
+def test_a_replay_that_its_broker_does_not_show_says_once_which_right_is_lacking() -> None:
+    unseen = Crowd(service=True, replays=0, ours=False)
+    seen = Crowd(service=True, replays=0, ours=True)
+    with capture_logs() as logs:
+        granted(Seen(None), 50, lambda _: unseen)
+        granted(Seen(None), 100, lambda second: seen if second % 50 == 49 else unseen)
+    assert logs == []
+    with capture_logs() as logs:
+        granted(Seen(None), 300, lambda _: unseen)
+    [told] = logs
+    assert (told["log_level"], told["group"]) == ("warning", "service.replay.a")
+    assert told["hint"].startswith("grant DESCRIBE (READ brings it) on group service.replay.a")
