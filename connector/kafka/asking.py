@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from connector.errors import SourceError
 from connector.kafka.contact import Contact
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 PROBE_SECONDS = 10.0
+_AGAIN_SECONDS = 0.2
 AWAY_SECONDS = 3.0  # once the client has said that no broker can be reached
 
 
@@ -37,9 +39,22 @@ class Silence(SourceError):  # noqa: N818 - a state, which may end by itself
 
 
 def ask(kafka: Kafka, request: Callable[[AdminClient], Mapping[Any, Future[T]]], section: str = "kafka") -> T:
-    """Return the one answer to `request`; raises KafkaException as the broker gave it, and SourceError without one."""
-    (future,) = ask_all(kafka, request, section).values()
-    return future.result()
+    """Return the one answer to `request`; raises KafkaException as the broker gave it, and SourceError without one.
+
+    A coordinator that is being made (a cluster's first group) or moves is asked again.
+    """
+
+    def once() -> T:
+        (future,) = ask_all(kafka, request, section).values()
+        return future.result()
+
+    asking = Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, KafkaException) and e.args[0].code() in _COORDINATOR_MOVES),
+        wait=wait_fixed(_AGAIN_SECONDS),
+        stop=stop_after_delay(PROBE_SECONDS),
+        reraise=True,
+    )
+    return asking(once)
 
 
 def ask_all(
@@ -59,6 +74,9 @@ def ask_all(
     return futures
 
 
+_COORDINATOR_MOVES = {
+    KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR,
+}  # fmt: skip
 _NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,11 +21,11 @@ from connector.config import Kafka
 from connector.errors import ConfigError, SourceError
 from connector.kafka import probe
 from connector.kafka.asking import PROBE_SECONDS
-from tests.kafka_broker import PASSWORD, USER
+from tests.kafka_broker import PASSWORD, USER, KafkaBroker
 from tests.unit.kafka.reader import Reader, settings
 
 if TYPE_CHECKING:
-    from tests.kafka_broker import KafkaBroker
+    from pathlib import Path
 
 pytestmark = pytest.mark.kafka
 
@@ -121,6 +122,13 @@ def test_a_group_is_described_and_need_not_exist(kafka: KafkaBroker) -> None:
     reader.until(lambda: reader.source.assigned)
     assert probe.group_readable(asked, group) == "stable, 1 member(s)"
     reader.source.close()
+
+
+def test_the_coordinator_of_a_clusters_first_groups_is_waited_for(kafka: KafkaBroker, tmp_path: Path) -> None:
+    with KafkaBroker(tmp_path, version=kafka.version) as fresh, ThreadPoolExecutor() as threads:
+        asked = settings(fresh.bootstrap)
+        answers = threads.map(lambda group: probe.group_readable(asked, group), ["one", "another"])
+        assert all("0 member(s)" in answer for answer in answers)
 
 
 def test_a_dead_letter_topic_may_be_left_to_the_brokers_where_they_create_topics(kafka: KafkaBroker) -> None:
