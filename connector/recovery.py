@@ -47,12 +47,16 @@ class Outcome(NamedTuple):
 
 
 class Recovery:
-    """The open intents of the partitions that are ours. `origin_of` tells of a topic what an intent must agree with."""
+    """The open intents of the partitions that are ours. `origin_of` tells of a topic what an intent must agree with.
+
+    `rolled_forward` counts the jobs that were found DONE, or came to that.
+    """
 
     def __init__(self, origin_of: Callable[[str], Origin]) -> None:
         self._origin_of = origin_of
         self._jobs: dict[str, OpenJob] = {}
         self.refused: dict[TopicPartition, str] = {}
+        self.rolled_forward = 0
 
     def assigned(self, committed: Mapping[TopicPartition, Committed]) -> None:
         """Take in what stands with the committed offsets of partitions that are ours from now on."""
@@ -125,6 +129,7 @@ class Recovery:
             return None
         del self._jobs[job.job_id]
         if seen.status is Status.DONE:
+            self.rolled_forward += 1
             log.info("rolled forward", job=job.job_id, partitions=len(job.ends))
             return Outcome(job.ends, job.ends)
         if seen.status is None:

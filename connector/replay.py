@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -49,8 +50,10 @@ _SHOW_SECONDS = 0.5
 class Progress:
     """How far a replay is, since this process began; `read` of `messages`, bytes are those of chunks that are DONE.
 
-    `before` of those that are read were read by earlier processes. `awaited`: no service runs that could follow the
-    last order; it stands, and is followed at the next start.
+    `before` of those that are read were done by earlier processes, and `rolled_forward` jobs were begun by them and
+    ended here, whose rows are not counted. `lost` messages of each topic were gone before they were read;
+    `passed_over` counts by reason what was read and is no message of the replay. `awaited`: no service runs that could
+    follow the last order; it stands, and is followed at the next start.
     """
 
     messages: int
@@ -63,6 +66,9 @@ class Progress:
     bytes: int = 0
     seconds: float = 0.0
     awaited: bool = False
+    rolled_forward: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 class Replay:
@@ -81,7 +87,6 @@ class Replay:
         self._make_source = source
         self._clock = TeamClock(settings.budget.clock_speed)
         self.progress = Progress(sum(r.messages for r in ranges.values()))
-        self._seen = False  # where it goes on
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -133,6 +138,14 @@ class Replay:
         """
         calm_the_collector()
         began = time.monotonic()
+        try:
+            ended = self._go(stopping, partial(self._tell, began, show))
+        finally:
+            self._count(began)
+        show(self.progress)
+        return ended
+
+    def _go(self, stopping: Callable[[], bool], tell: Callable[[], None]) -> bool:
         shown = 0.0
         while not self._done():
             if stopping():
@@ -142,8 +155,7 @@ class Replay:
             self._end_if_broken()
             if now.mono - shown >= _SHOW_SECONDS:
                 shown = now.mono
-                self._tell(began, show)
-        self._tell(began, show)
+                tell()
         return True
 
     def _done(self) -> bool:
@@ -187,26 +199,38 @@ class Replay:
             raise ConnectorError(problem, hint="give the same command again: it begins anew, or ends what was executed")
 
     def _tell(self, began: float, show: Callable[[Progress], None]) -> None:
+        self._count(began)
+        show(self.progress)
+
+    def _count(self, began: float) -> None:
         positions = self._source.positions
         rest = sum(max(0, r.end - positions.get(tp, r.start)) for tp, r in self._ranges.items())
         self.progress.read = self.progress.messages - rest
-        if not self._seen and positions:
-            self._seen, self.progress.before = True, self.progress.read
+        self.progress.before = sum(
+            max(0, min(offset, self._ranges[tp].end) - self._ranges[tp].start)
+            for tp, offset in self._witness.found.items()
+        )
         self.progress.seconds = time.monotonic() - began
-        show(self.progress)
+        self.progress.rolled_forward = self._pipeline.recovery.rolled_forward
+        self.progress.lost, self.progress.passed_over = dict(self._source.lost), dict(self._source.passed_over)
 
 
 class Witness:
-    """Tells `pipeline` of partitions, and remembers what would make a load less than the whole range."""
+    """Tells `pipeline` of partitions, and remembers what would make a load less than the whole range.
+
+    `found` are the offsets that were committed when this process began.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._left = False
         self._under_intent: set[TopicPartition] = set()
+        self.found: dict[TopicPartition, int] = {}
 
     def assigned(self, committed: Mapping[TopicPartition, Committed]) -> Collection[TopicPartition]:
         """Take note of those that a job of an earlier process carries."""
         self._under_intent |= {tp for tp, c in committed.items() if c.metadata}
+        self.found = {tp: c.offset for tp, c in committed.items()} | self.found
         return self._pipeline.assigned(committed)
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:

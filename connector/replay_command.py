@@ -1,15 +1,13 @@
-"""Owns the command `replay`: its options, the plan that a person agrees to, the progress, and the summary.
+"""Owns the command `replay`: its options, the plan that a person agrees to, and the order of what it shows.
 
-Never decides what may be replayed. Invariant: nothing is pushed before the plan was shown and agreed to, and how it
-ended is told by the exit code and by one JSON document on standard output.
+Never decides what may be replayed. Invariant: nothing is pushed before the plan was shown and agreed to, and how what
+was agreed to ended, well or not, is told by the exit code and by one JSON document on standard output.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,15 +21,14 @@ from connector.errors import ConfigError
 from connector.progress import Line, Lines
 from connector.replayer import Replayer
 from connector.replaying import Outline, Request, outline, survey
-from connector.text import aligned, wrapped
+from connector.summary import Ending, document, line
+from connector.text import aligned, counted, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from connector.config import Settings
-    from connector.core.bounds import Range
-    from connector.core.offsets import TopicPartition
     from connector.replay import Progress
 
 log = structlog.get_logger()
@@ -85,38 +82,45 @@ def perform(
         ConnectorError: it cannot be, or cannot go on; the hint is the next step.
     """
     found = outline(settings, request, _now())
-    for line in plan_lines(found):
-        click.echo(line, err=True)
+    for planned in plan_lines(found):
+        click.echo(planned, err=True)
     if options["dry_run"]:
         return Ending.DONE
     if not (options["yes"] or _agreed()):
         raise ConfigError(["not agreed to, so nothing was done; --yes agrees beforehand"], source="replay")
     person = sys.stderr.isatty() and not options["quiet"]
-    show = Line(found.size, _waits(request.way)) if person else Lines(found.size)
+    show = _Seen(Line(found.size, _waits(request.way)) if person else Lines(found.size))
     began = time.monotonic()
-    with show:
-        replayer = Replayer(settings, found, begin(), show)
-        done = replayer.run()
+    replayer = Replayer(settings, found, begin(), show)
+    try:
+        with show.shown:
+            done = replayer.run()
+    except Exception as e:
+        why, seconds = str(e) or type(e).__name__, time.monotonic() - began
+        click.echo(document(found, replayer.ranges, show.progress, Ending.FAILED, seconds=seconds, error=why))
+        raise
     ending, seconds = _ending(request.way, done), time.monotonic() - began
     if person:
-        click.echo(_told(ending, done, seconds), err=True)
-    click.echo(json.dumps(_summary(found, replayer.ranges, done, ending, seconds)))
+        click.echo(line(ending, done, seconds), err=True)
+    click.echo(document(found, replayer.ranges, done or show.progress, ending, seconds=seconds))
     return ending
+
+
+class _Seen:
+    """Shows how far it is, and remembers it: `progress` is None as long as nothing was read."""
+
+    def __init__(self, shown: Line | Lines) -> None:
+        self.shown = shown
+        self.progress: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show it."""
+        self.progress = progress
+        self.shown(progress)
 
 
 def _waits(way: Way) -> str:
     return "waiting for the service" if way in (Way.REWIND, Way.REPLACE) else "beginning"
-
-
-def _told(ending: Ending, done: Progress | None, seconds: float) -> str:
-    """Return how it ended, for a person."""
-    if done is None:
-        return "interrupted: the same command goes on where it was"
-    if ending is Ending.ORDERED:
-        return "no service runs: the order stands, and the service reads the range again at its next start"
-    pushed = f"{_counted(done.rows, 'row')} in {_counted(done.pushes, 'push')}, " if done.pushes else ""
-    rejects = f"{done.rejects:,} of them rejected, " if done.rejects else ""
-    return f"done: {_counted(done.messages, 'message')}, {rejects}{pushed}{seconds:,.0f} s"
 
 
 def _ending(way: Way, done: Progress | None) -> Ending:
@@ -127,8 +131,8 @@ def _ending(way: Way, done: Progress | None) -> Ending:
 
 def let_go(settings: Settings, request: Request) -> None:
     """Abandon what holds the tables, and tell; raises ConnectorError."""
-    for line in abandon(settings, survey(settings, request, _now())):
-        click.echo(line)
+    for said in abandon(settings, survey(settings, request, _now())):
+        click.echo(said)
 
 
 def _now() -> int:
@@ -168,44 +172,12 @@ def _size_lines(found: Outline) -> Iterator[str]:
     if found.request.way is Way.REWIND:
         yield f"{size.messages:,} messages are read again by the service, in its pushes"
         return
-    what = f"{_counted(size.messages, 'message')}, at most as many rows"
-    yield f"{what}, about {size.bytes / 1e6:,.1f} MB in Parquet, {_counted(size.chunks, 'chunk')}"
+    what = f"{counted(size.messages, 'message')}, at most as many rows"
+    yield f"{what}, about {size.bytes / 1e6:,.1f} MB in Parquet, {counted(size.chunks, 'chunk')}"
     if size.pushes:
         hourly, minutes = size.pushes * HOUR / size.seconds, size.seconds / 60
         waits = f"{minutes:,.0f} min" if minutes >= 1 else "less than a minute"
-        yield f"{_counted(size.pushes, 'push')} at {hourly:,.1f} an hour: {waits} of waiting for turns at most"
-
-
-def _counted(number: int, what: str) -> str:
-    ending = "" if number == 1 else "es" if what.endswith("sh") else "s"
-    return f"{number:,} {what}{ending}"
-
-
-class Ending(StrEnum):
-    """How the command ended, as the summary says."""
-
-    DONE = "done"
-    INTERRUPTED = "interrupted"  # goes on with the same command
-    ORDERED = "ordered"  # the service is to do it, and none runs: it does at its next start
-
-
-def _summary(
-    found: Outline, ranges: Mapping[TopicPartition, Range], done: Progress | None, ending: Ending, seconds: float
-) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "replay": found.name,
-        "way": found.request.way.value,
-        "tables": {part.table: part.target for part in found.parts},
-        "ended": ending.value,
-        "seconds": round(seconds, 1),
-        "partitions": {str(tp): {"from": r.start, "to": r.end} for tp, r in sorted(ranges.items())},
-    }
-    if done:
-        counted = ("messages", "records", "rejects", "pushes", "rows", "bytes")
-        if found.request.way in (Way.REWIND, Way.REPLACE):
-            told["service_follows"] = "at its next start" if done.awaited else "now"
-        told |= {name: getattr(done, name) for name in counted}
-    return told
+        yield f"{counted(size.pushes, 'push')} at {hourly:,.1f} an hour: {waits} of waiting for turns at most"
 
 
 def job_manifest(request: Request, image: str, config: Path) -> str:

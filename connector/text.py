@@ -25,6 +25,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *rest]).rstrip()
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things, whose name (of one) is `what`."""
+    ending = "" if number == 1 else "es" if what.endswith("sh") else "s"
+    return f"{number:,} {what}{ending}"
+
+
 def wrapped(prefix: str, said: str) -> list[str]:
     """Return the lines of a text behind `prefix`, indented below it."""
     return wrap(prefix + said, WIDTH, subsequent_indent=" " * len(prefix), break_long_words=False)

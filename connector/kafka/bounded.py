@@ -8,6 +8,7 @@ Invariant: a position never goes beyond its end, and who is not the only member 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -44,6 +45,8 @@ class BoundedSource(KafkaSource):
 
     `from_earliest`: a range begins with the first message that is there once it is read, should its start be gone.
 
+    `passed_over` counts by reason the messages that were read and are none of what is wanted: here all are wanted.
+
     Raises:
         ConfigError: `kafka.properties` holds what the client does not take.
     """
@@ -56,6 +59,7 @@ class BoundedSource(KafkaSource):
         self._bounds = BoundedStarts(kafka, self._ranges, from_earliest=from_earliest, whole=self._whole)
         self._bounds.consumer = self._consumer
         self._starts = self._bounds
+        self.passed_over: Counter[str] = Counter()
 
     def join(self, listener: Assignments) -> None:
         """Begin; raises SourceError from `poll` where another process is in the group."""

@@ -2,12 +2,11 @@
 
 Never takes a letter off the topic, and never takes one without its value for a tombstone. Invariant: positions and
 commits are those of the dead-letter topic, also behind letters that are passed over; each of these is counted with its
-reason.
+reason, and once, though what was read may be read again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -46,7 +45,7 @@ class DeadLetterSource(BoundedSource):
     ) -> None:
         super().__init__(kafka, ranges, from_earliest=from_earliest)
         self._belongs = belongs
-        self.passed_over: Counter[str] = Counter()
+        self._counted: dict[int | None, int] = {}  # by partition of the topic: behind the last letter that was counted
 
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         """Return what has come within `timeout` seconds, one batch a dead-letter topic; raises SourceError."""
@@ -59,14 +58,22 @@ class DeadLetterSource(BoundedSource):
 
     def _revive(self, message: Message) -> Revived | None:
         origin = origin_of(message)
-        if origin is not None and self._belongs(origin.topic) and not value_dropped(message):
-            return Revived(message, origin)
         if origin is None:
-            self.passed_over["no_origin"] += 1
+            self._pass_over(message, "no_origin")
         elif not self._belongs(origin.topic):
-            self.passed_over["other_topic"] += 1
-        else:
-            self.passed_over["no_value"] += 1
+            self._pass_over(message, "other_topic")
+        elif not value_dropped(message):
+            return Revived(message, origin)
+        elif self._pass_over(message, "no_value"):
             hint = "its value was too large for the dead-letter topic: replay this offset of the topic itself"
             log.warning("passed over dead letter without value", origin=str(origin), hint=hint)
         return None
+
+    def _pass_over(self, message: Message, reason: str) -> bool:
+        """Count a letter that is passed over, and return True; False where it was counted already."""
+        partition, offset = message.partition(), message.offset() or 0
+        if offset < self._counted.get(partition, 0):
+            return False
+        self._counted[partition] = offset + 1
+        self.passed_over[reason] += 1
+        return True

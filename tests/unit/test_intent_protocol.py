@@ -281,6 +281,7 @@ def test_a_job_that_is_new_is_rolled_forward_within_the_budget(found: Bench) -> 
     found.pusher.receipts.append(Seen("job-7", Status.DONE))
     found.step()
     assert found.source.committed[A0] == Committed(7)
+    assert found.pipeline.recovery.rolled_forward == 1
 
 
 def test_a_job_that_is_new_waits_for_the_budget(found: Bench) -> None:
@@ -308,6 +309,7 @@ def test_a_job_without_effect_lets_the_partition_go_on_from_where_it_was(found: 
     found.pusher.receipts.append(Seen("job-7", status, ("no",)))
     found.step()
     assert found.source.committed[A0] == Committed(3)
+    assert found.pipeline.recovery.rolled_forward == 0
     found.step()
     assert found.source.positions[A0] == 9
     assert found.sink("a").buffer.fill.records == 8

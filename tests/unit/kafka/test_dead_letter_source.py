@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from connector.core.bounds import Range
 from connector.core.messages import MessageBatch, reject
 from connector.core.offsets import OffsetRange, TopicPartition
-from connector.core.revived import DROPPED, PREFIX
+from connector.core.revived import DROPPED, PREFIX, Revived
 from connector.kafka.dead_letter_source import DeadLetterSource
 from connector.kafka.dead_letters import KafkaDeadLetters
 from connector.kafka.embedded import EmbeddedCluster
@@ -89,6 +89,24 @@ def test_letters_of_others_and_those_that_are_no_messages_are_counted_and_passed
     source, batches = revived(kafka, 4)
     assert [o.start for batch in batches for o in batch.origins or ()] == [1]
     assert source.passed_over == {"other_topic": 1, "no_origin": 1, "no_value": 1}
+
+
+def test_letters_that_are_read_again_are_counted_once(kafka: Kafka) -> None:
+    send(kafka, rejected("clicks", 0, 1), rejected("orders", 0, 2), rejected("clicks", 0, 3))
+    source = DeadLetterSource(kafka, {DEAD: Range(0, 3)}, lambda name: name == "orders")
+    source.join(Listener())
+    offsets: list[int] = []
+
+    def read(times: int) -> bool:
+        offsets.extend(m.origin.start for batch in source.poll(0.1) for m in batch.messages if isinstance(m, Revived))
+        return source.finished and len(offsets) == times
+
+    wait_for(lambda: read(1))
+    source.seek({DEAD: 0})
+    source.pause(())
+    wait_for(lambda: read(2))
+    source.close()
+    assert (offsets, source.passed_over) == ([2, 2], {"other_topic": 2})
 
 
 def test_a_tombstone_that_was_rejected_is_a_tombstone_again(kafka: Kafka) -> None:
