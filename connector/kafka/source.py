@@ -8,8 +8,6 @@ ours.
 
 from __future__ import annotations
 
-import json
-import threading
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -21,6 +19,7 @@ from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
 from connector.kafka.commits import Commits
 from connector.kafka.contact import Contact
+from connector.kafka.membership import Membership, leave
 from connector.kafka.settings import consumer_properties, make
 from connector.kafka.shares import PartitionCount
 from connector.kafka.starts import Starts
@@ -39,8 +38,6 @@ log = structlog.get_logger()
 
 ASSIGN_SECONDS = 5.0  # the longest a new assignment waits for its committed offsets, which the coordinator has at hand
 READ_BACK_SECONDS = 1.0  # the longest one try to ask for them again holds the loop
-_MEMBER_MS = 1000  # that the group's coordinator is known: the first heartbeat joins, and is sent at once
-CLOSE_SECONDS = 8.0  # the longest a group is left in good order; a broker that hangs would hold us up for minutes
 
 
 class KafkaSource:
@@ -54,6 +51,7 @@ class KafkaSource:
         self._kafka = kafka
         self._contact = Contact(kafka.brokers)
         self._commits, self._starts = Commits(self._contact), Starts(kafka)
+        self._membership = Membership(kafka.group_protocol)
         callbacks = {
             "error_cb": self._contact.on_error,
             "stats_cb": self._on_statistics,
@@ -69,7 +67,11 @@ class KafkaSource:
         self._paused: set[TopicPartition] = set()
         self.positions: dict[TopicPartition, int] = {}
         self.assigned: set[TopicPartition] = set()
-        self.joined = False
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has taken us in."""
+        return self._membership.joined
 
     @property
     def away(self) -> str | None:
@@ -249,32 +251,21 @@ class KafkaSource:
         return self._commits.offer({tp: c for tp, c in wanted.items() if tp in self.assigned})
 
     def close(self) -> None:
-        """Leave the group within CLOSE_SECONDS; partitions are revoked, and what was committed is sent, on the way."""
+        """Leave the group; partitions are revoked, and what was committed is sent, on the way."""
         if self._count:
             self._count.stop()
-        if (
-            self._subscribed and not self.assigned
-        ):  # just closing, librdkafka 2.16 stays in a group that gave it nothing
-            self._consumer.unsubscribe()
-        self._subscribed = False
-        closer = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
-        closer.start()
-        closer.join(CLOSE_SECONDS)
-        if closer.is_alive():
+        idle, self._subscribed = self._subscribed and not self.assigned, False
+        if not leave(self._consumer, idle=idle):
             self._listener = None  # whatever still comes, nobody waits for it
-            log.warning("left the group without its coordinator, which does not answer", seconds=CLOSE_SECONDS)
 
     def _on_statistics(self, document: str) -> None:
-        """With KIP-848 nobody tells a member to which the group gives nothing; it is one while its heartbeats pass."""
         self._contact.on_statistics(document)
-        if not self.joined and self._kafka.group_protocol == "consumer":
-            group = json.loads(document).get("cgrp", {})
-            self.joined = group.get("state") == "up" and group.get("stateage", 0) > _MEMBER_MS
+        self._membership.on_statistics(document)
 
     # --- who owns what ----------------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
-        self.joined = True
+        self._membership.taken_in()
         self._contact.reached()
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
         log.debug("was given partitions", at=[str(tp) for tp in tps])
@@ -327,7 +318,7 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         tps = [TopicPartition(p.topic, p.partition) for p in partitions]
-        self.joined = False  # until the group takes us in again
+        self._membership.given_up()
         log.debug("lost partitions to others", at=[str(tp) for tp in tps])
         self._forget(tps)
         if self._listener:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from connector import assembly
 from connector.config import Settings
 from connector.core.units import parse_bytes, parse_seconds
-from connector.kafka import ledger_clients, orders, source
+from connector.kafka import ledger_clients, membership, orders
 from tests.chart.chart import EXAMPLES, NAME, Refused, at, config_text, container, example, merged, pod, settings, texts
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SHIPPED = (Path(__file__).parents[2] / "config" / "connector.yaml").read_text(encoding="utf-8")
 STATIC = {"workload": "StatefulSet"}
 LETTING_GO = (  # seconds behind the drain, one after the other, if brokers hang
-    source.CLOSE_SECONDS
+    membership.CLOSE_SECONDS
     + orders.CLOSE_SECONDS
     + ledger_clients.FLUSH_SECONDS
     + ledger_clients.CLOSE_SECONDS

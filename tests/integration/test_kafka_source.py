@@ -18,7 +18,8 @@ from connector.core.messages import reject
 from connector.core.offsets import TopicPartition
 from connector.errors import SourceError
 from connector.kafka.dead_letters import KafkaDeadLetters
-from connector.kafka.source import ASSIGN_SECONDS, CLOSE_SECONDS
+from connector.kafka.membership import CLOSE_SECONDS
+from connector.kafka.source import ASSIGN_SECONDS
 from tests.kafka_broker import PASSWORD, USER, wait_for
 from tests.unit.kafka.reader import Reader, settings
 
@@ -264,6 +265,22 @@ def test_where_the_broker_assigns_a_member_without_partitions_has_joined_too(kaf
     surplus.until(lambda: first.poll() or surplus.source.joined)
     assert not surplus.source.assigned
     for reader in (surplus, first):
+        reader.source.close()
+
+
+def test_where_the_broker_assigns_who_was_evicted_is_no_member_until_it_was_taken_in_again(kafka: KafkaBroker) -> None:
+    topic, group = kafka.create_topic(), uuid.uuid4().hex
+    shared = {"brokers": kafka.bootstrap, "group": group, "group_protocol": "consumer"}
+    quick = {"max.poll.interval.ms": 3000, "statistics.interval.ms": 200}
+    stalled = Reader(Kafka.model_validate(shared | {"properties": quick}), topic)
+    stalled.until(lambda: stalled.source.assigned)
+    heir = Reader(Kafka.model_validate(shared), topic)
+    heir.until(lambda: heir.source.assigned)
+    stalled.until(lambda: "lost" in stalled.listener.names())
+    assert not stalled.source.joined
+    stalled.until(lambda: heir.poll() or stalled.source.joined)
+    assert not stalled.source.assigned, "it is the member that has nothing now"
+    for reader in (stalled, heir):
         reader.source.close()
 
 

@@ -20,6 +20,7 @@ from connector.core.intents import Committed
 from connector.core.offsets import TopicPartition
 from connector.kafka.commits import Commits
 from connector.kafka.contact import Contact
+from connector.kafka.membership import Membership
 from connector.kafka.source import KafkaSource
 from connector.kafka.starts import Starts
 
@@ -253,7 +254,7 @@ class SimSource(KafkaSource):
         self._paused = set()
         self.positions = {}
         self.assigned = set()
-        self.joined = False
+        self._membership = Membership(SETTINGS.group_protocol)
 
     def poll(self, timeout: float) -> Sequence[MessageBatch]:
         return sorted(super().poll(timeout), key=lambda batch: batch.topic)
