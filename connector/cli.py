@@ -165,7 +165,7 @@ def status(path: Path) -> None:
 
 def _in_line(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
+        return ", ".join(f"{name} {part}" for name, part in value.items()) or "none"
     return ("; ".join(value) or "none") if isinstance(value, list) else str(value)
 
 

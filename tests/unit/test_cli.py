@@ -92,6 +92,7 @@ def test_status_tells_how_the_service_stands_and_what_waits_for_a_person(write: 
     server.stop()
     assert (well.exit_code, badly.exit_code) == (0, 3), well.output
     assert "budget: mode paced, pushes_left 7" in well.output.splitlines()
+    assert "absent_topics: none" in well.output.splitlines()
     assert badly.output.splitlines()[-1] == "partition orders[0]: stuck at offset 5"
 
 
