@@ -30,14 +30,22 @@ def build_chunks(load: Load, part_rows: int = PART_ROWS) -> tuple[Chunk, ...]:
 
     Raises:
         SpoolFull: the disk did not take a chunk that had to be written anew, or scratch files.
-        SpoolDamaged: the disk lost a segment.
+        SpoolDamaged: the disk lost a segment, or a scratch file.
     """
+    discard_chunks(load)  # of an earlier call: its scratch files take their place
     pairs = zip(load.segments, last_rows(load, part_rows), strict=True)
     chunks = (_chunk(load, number, segment, mask) for number, (segment, mask) in enumerate(pairs))
     try:
         return tuple(chunk for chunk in chunks if chunk)
     finally:
         give_back()
+
+
+def discard_chunks(load: Load) -> None:
+    """Delete what was written anew for `load`."""
+    for directory in {segment.path.parent for segment in load.segments}:
+        for chunk in directory.glob(f"*.{load.id}.chunk.*"):
+            chunk.unlink(missing_ok=True)
 
 
 def _chunk(load: Load, number: int, segment: Segment, mask: Mask) -> Chunk | None:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from connector.core.columns import COORDINATES
 from connector.spool.candidates import DELETED, PLACE, ROW, VALUE, Rows, candidates
-from connector.spool.parts import spread
+from connector.spool.parts import scratch_of, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ def last_rows(load: Load, part_rows: int = PART_ROWS) -> Iterator[Mask]:
 
     Raises:
         SpoolFull: the disk did not take the scratch files.
-        SpoolDamaged: the disk lost a segment.
+        SpoolDamaged: the disk lost a segment, or a scratch file.
     """
     keys = load.target.keys
     chosen = keys and keys != COORDINATES
@@ -81,7 +81,7 @@ def _lost_rows(load: Load, part_rows: int) -> RowSet:
         choice.end(rows)
         return lost
     parts = min(ceil(load.rows / part_rows), MOST_PARTS)
-    with spread(chain(choice.held, rows), parts, load.segments[0].path.parent) as found:
+    with spread(chain(choice.held, rows), parts, scratch_of(load)) as found:
         for part in found:
             _Choice(lost, choice.step).end(part)
     return lost

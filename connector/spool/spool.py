@@ -11,12 +11,14 @@ import json
 import os
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from connector.core.columns import COORDINATES, TableSchema
 from connector.core.names import safe_name
 from connector.errors import ConfigError, SpoolUnavailable
 from connector.spool.buffer import TableBuffer
+from connector.spool.chunks import discard_chunks
+from connector.spool.parts import scratch_bytes, scratch_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,18 @@ _PRESSED = 0.8  # of the limit: from here on the largest buffer goes first
 _SPARE_DISK = 64 << 20  # a disk is called full while this much is left: one row group more must always fit
 
 
+class _Kept(NamedTuple):
+    """A load that is not released: the bytes of its segments, and where its scratch files may be."""
+
+    size: int
+    scratch: Path | None
+
+    @property
+    def used(self) -> int:
+        """Bytes that it takes, or may take at any time."""
+        return self.size + (max(self.size, scratch_bytes(self.scratch)) if self.scratch else 0)
+
+
 class DiskSpool:
     """The spool of one process. Raises ConfigError when the directory cannot be used."""
 
@@ -41,7 +55,7 @@ class DiskSpool:
         self._records = spool.directory / "records"
         self._schemas = spool.directory / "schemas"
         self._buffers: dict[str, TableBuffer] = {}
-        self._loads: dict[str, int] = {}
+        self._loads: dict[str, _Kept] = {}
         try:
             self._schemas.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(spool.directory / "lock")
@@ -75,7 +89,7 @@ class DiskSpool:
     @property
     def used(self) -> int:
         """Bytes on disk: buffers, and loads that are not released."""
-        return sum(b.disk_bytes for b in self._buffers.values()) + sum(self._loads.values())
+        return sum(b.disk_bytes for b in self._buffers.values()) + sum(kept.used for kept in self._loads.values())
 
     @property
     def memory(self) -> int:
@@ -106,18 +120,18 @@ class DiskSpool:
     def keep(self, load: Load) -> None:
         """Count the files of a load until it is released.
 
-        A load whose last records of a key must be chosen may be written a second time.
+        A load whose last records of a key must be chosen may be written a second time; until then there may be scratch
+        files in the place of that.
         """
         rewritten = load.target.keys and load.target.keys != COORDINATES
-        self._loads[load.id] = load.size * (2 if rewritten else 1)
+        self._loads[load.id] = _Kept(load.size, scratch_of(load) if rewritten else None)
 
     def release(self, load: Load) -> None:
         """Delete the files of a load that is done or given up."""
         self._loads.pop(load.id, None)
         for segment in load.segments:
             segment.path.unlink(missing_ok=True)
-            for chunk in segment.path.parent.glob(f"*.{load.id}.chunk.*"):
-                chunk.unlink(missing_ok=True)
+        discard_chunks(load)
 
     def close(self) -> None:
         """Delete all records and let another process use the directory."""

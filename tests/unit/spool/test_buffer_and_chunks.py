@@ -180,6 +180,7 @@ def test_a_load_without_a_lost_partition_is_built_again_from_the_same_files(buff
     load = buffer.flush(NARROW, Trigger.AGE)
     assert sorted(rows_of(load)) == [("a", 2), ("b", 2)]
     assert rows_of(load.without({P1})) == [("a", 1)]
+    assert len(list(load.segments[0].path.parent.glob("*.chunk.*"))) == 1, "those of the first time are gone"
     assert build_chunks(load.without({P0, P1})) == ()
 
 

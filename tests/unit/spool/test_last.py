@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +14,14 @@ from connector.core.columns import Column, ColumnType, TableSchema
 from connector.core.flush import Trigger
 from connector.core.loads import Load, Run, Segment, Target
 from connector.core.offsets import OffsetRange
-from connector.errors import SpoolFull
+from connector.errors import SpoolDamaged, SpoolFull
 from connector.spool import parts
 from connector.spool.hashes import hashes
 from connector.spool.last import RowSet, last_rows
 from connector.spool.segments import ParquetFile, check_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 ROWS = 5000
 SCHEMA = TableSchema((Column("id", ColumnType.STRING), Column("n", ColumnType.INTEGER)))
@@ -58,7 +60,7 @@ def test_however_many_rows_are_chosen_among_at_once_the_same_ones_go_up_and_no_s
 
 def test_parts_hold_all_rows_of_a_key_and_share_the_rows_evenly(tmp_path: Path) -> None:
     tables = [pa.table({"id": [f"{n % 500:09}" for n in range(first, first + 1000)]}) for first in range(0, 4000, 1000)]
-    with parts.spread(tables, 8, tmp_path) as found:
+    with parts.spread(tables, 8, tmp_path / "scratch") as found:
         keys = [[k for table in part for k in table.column("id").to_pylist()] for part in found]
     assert sorted(k for part in keys for k in part) == sorted(k for t in tables for k in t.column("id").to_pylist())
     assert sum(len(set(part)) for part in keys) == 500, "no key is in two parts"
@@ -67,8 +69,39 @@ def test_parts_hold_all_rows_of_a_key_and_share_the_rows_evenly(tmp_path: Path) 
 
 
 def test_a_disk_that_takes_no_scratch_files_is_told_of_as_a_full_one(tmp_path: Path) -> None:
-    with pytest.raises(SpoolFull, match="none"), parts.spread([], 2, tmp_path / "none"):
+    with pytest.raises(SpoolFull, match="none"), parts.spread([], 2, tmp_path / "none" / "scratch"):
         pass
+
+
+def test_where_no_row_comes_there_is_no_part(tmp_path: Path) -> None:
+    with parts.spread([], 2, tmp_path / "scratch") as found:
+        assert list(found) == []
+    assert not list(tmp_path.iterdir())
+
+
+def cut(path: Path) -> None:
+    """Take the end off a file, as a disk may that lost what was written last."""
+    os.truncate(path, path.stat().st_size * 3 // 4)
+
+
+def empty_stream(path: Path) -> None:
+    """Leave a file that can be read and has no rows."""
+    with pa.ipc.open_stream(path.read_bytes()) as known, pa.ipc.new_stream(path, known.schema):
+        pass
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, empty_stream])
+def test_a_part_that_the_disk_lost_is_not_taken_for_one_without_rows(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    scratch = tmp_path / "scratch"
+    with parts.spread([pa.table({"id": range(1000)})], 2, scratch) as found:
+        whole, lost = next(found), next(found)
+        damage(scratch / "1.arrow")
+        assert 0 < sum(table.num_rows for table in whole) < 1000
+        with pytest.raises(SpoolDamaged, match=r"1\.arrow .*check the disk"):
+            list(lost)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

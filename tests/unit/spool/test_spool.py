@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from connector.config import Memory, Spool
@@ -11,6 +13,7 @@ from connector.core.columns import COORDINATES
 from connector.core.flush import Trigger
 from connector.core.loads import Target
 from connector.errors import ConfigError, SpoolUnavailable
+from connector.spool.parts import scratch_of, spread
 from connector.spool.spool import DiskSpool
 from tests.unit.spool.test_buffer_and_chunks import NARROW, add
 
@@ -75,6 +78,22 @@ def test_loads_count_until_they_are_released(spool: DiskSpool, tmp_path: Path) -
         spool.release(load)
         assert spool.used == 0
     assert not [p for p in (tmp_path / "records").rglob("*") if p.is_file()]
+
+
+def test_scratch_files_count_as_long_as_they_are_there_where_they_are_more_than_what_replaces_them(
+    spool: DiskSpool,
+) -> None:
+    buffer = spool.buffer(Target("t", ("id",)))
+    numbers = np.random.default_rng(1)
+    add(buffer, [(numbers.bytes(50).hex(), 1) for _ in range(1000)])
+    load = buffer.flush(NARROW, Trigger.AGE)
+    spool.keep(load)
+    for rows in (1, 100_000):
+        with spread([pa.table({"id": numbers.integers(1 << 62, size=rows)})], 2, scratch_of(load)):
+            scratch = sum(file.stat().st_size for file in scratch_of(load).iterdir())
+            assert (scratch > load.size) == (rows > 1)
+            assert spool.used == load.size + max(load.size, scratch)
+        assert spool.used == 2 * load.size
 
 
 def test_full_row_groups_spill_first_then_the_largest_buffers(spool: DiskSpool) -> None:
