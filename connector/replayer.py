@@ -7,9 +7,10 @@ between any two of them loses nothing: the same command goes on.
     beside,into plan kept → pushed → forgotten
     replace     hold → plan kept → pushed in one job → told to go on behind it → forgotten
 
-As long as no plan is kept, whatever fails lets go of the table. From then on a replace never does: its job may have
-been executed. Once the service is told to go on, nothing is pushed and nobody is held. Where rows are appended, the
-plan of what is over stays, since to do that again would double them: a person abandons it, or Kafka forgets it in time.
+As long as no plan is kept, whatever fails lets go of the table. From then on a replace never does, since its job may
+have been executed, unless the table has grown before. Once the service is told to go on, nothing is pushed and nobody
+is held. Where rows are appended, the plan of what is over stays, since to do that again would double them: a person
+abandons it, or Kafka forgets it in time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import structlog
 
 from connector.assembly import make_replay_budget, make_single_budget
 from connector.config_tables import Flush
-from connector.core.bounds import Bound, Kind
+from connector.core.bounds import Kind
 from connector.core.replays import Way
 from connector.emptying import empty
 from connector.errors import ConnectorError, SourceError
@@ -31,10 +32,10 @@ from connector.kafka.alone import replay_settings, wait_until_alone
 from connector.kafka.bounded import BoundedSource, WholeSource
 from connector.kafka.dead_letter_source import DeadLetterSource
 from connector.kafka.group import committed_offsets
-from connector.kafka.ranges import resolve
 from connector.replay import Progress, Replay
 from connector.replaying import group_of_replay, load_of, share_of, takes
 from connector.routing import Routes
+from connector.wholeness import Grown, offset_of, refuse_grown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -123,16 +124,22 @@ class Replayer:
             self._begin_anew()
         try:
             self._handover.hold(self.ranges)  # whoever has let go of it meanwhile
-            return self._replace_held()
+            done = self._replace_held()
+        except Grown:
+            self._let_go()
+            raise
         except ConnectorError:
             log.warning("held table", hint=_HELD)
             raise
+        if done is not None:
+            self._refuse_grown(self._topics)  # while the rows were swapped
+        return done
 
     def _begin_anew(self) -> None:
         """Hold the table, and keep the plan of it; if that fails, let go of it, unless another process has begun."""
         asked = self._found.ranges
         try:
-            self.ranges = self._whole(self._handover.hold(asked))
+            self.ranges = whole(self._settings, self._found, self._handover.hold(asked))
             self._refuse_empty(part for part in self._found.parts if not self._messages(part))
             self._keep()
         except ConnectorError:
@@ -149,6 +156,7 @@ class Replayer:
         empties = [part for part in self._found.parts if not self._is_over(part, committed)]
         if self._found.request.allow_empty:
             for part in empties:
+                self._refuse_grown(part.topics)
                 empty(self._derived, part.entry, part.target, self._budget(make_single_budget))
             empties = []
         if empties:
@@ -170,7 +178,7 @@ class Replayer:
         found = [committed[tp] for tp in partitions if tp in committed]
         if any(c.metadata for c in found):
             return False
-        return any(_offset(committed, tp) >= self.ranges[tp].end for tp in partitions)
+        return any(offset_of(committed, tp) >= self.ranges[tp].end for tp in partitions)
 
     def _go_on(self, done: Progress, spared: Collection[Part]) -> Progress:
         """Let the service go on behind what was pushed; the tables `spared` were let go, since no row came of them."""
@@ -182,20 +190,20 @@ class Replayer:
         self._refuse_empty(spared)
         return done
 
-    def _whole(self, held: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Range]:
-        """Return the ranges up to now: what the service pushed before it stood still is among it."""
-        kafka = self._settings.kafka
-        committed = committed_offsets(kafka, self._topics)
-        if any(c.metadata for tp, c in committed.items() if tp not in held):
-            raise ConnectorError(
-                "a push of the service is not over, and no service runs that could end it",
-                hint="start the service until `kafka-celonis intents` shows none, then give the same command again",
-            )
-        fresh = resolve(kafka, self._topics, self._found.start, Bound(Kind.LATEST)).ranges
-        if fresh.keys() != self._found.ranges.keys():
-            raise ConnectorError("partitions were added meanwhile", hint="give the same command again")
-        ends = {tp: max(r.end, held.get(tp, 0), _offset(committed, tp)) for tp, r in fresh.items()}
-        return {tp: r._replace(end=ends[tp]) for tp, r in fresh.items()}
+    def _refuse_grown(self, topics: Collection[str]) -> None:
+        refuse_grown(self._settings, self._found, self.ranges, topics)
+
+    def _let_go(self) -> None:
+        """End what was begun, of tables that have grown since: a job that was executed stays, and nothing is held."""
+        committed = committed_offsets(self._derived.kafka, self._topics)
+        if any(c.metadata for tp, c in committed.items() if tp in self.ranges):
+            log.warning("held table", hint=_HELD)  # a job may be under way: the same command ends it first
+            return
+        over = [part for part in self._found.parts if self._is_over(part, committed)]
+        self._handover.release([tp for tp in self.ranges if tp not in self._partitions(over)])
+        if over:
+            self._handover.resume({tp: self.ranges[tp].end for tp in self._partitions(over)})
+        self._forget()
 
     def _refuse_empty(self, parts: Iterable[Part]) -> None:
         """Refuse to leave tables without rows, unless that is allowed."""
@@ -258,7 +266,7 @@ class Replayer:
                     kafka, ranges, lambda topic: takes(routes, topic, {table}), from_earliest=earliest
                 )
             case Way.REPLACE:
-                return WholeSource(kafka, ranges, from_earliest=earliest)
+                return WholeSource(kafka, ranges, from_earliest=earliest, look=self._refuse_grown)
         return BoundedSource(kafka, ranges, from_earliest=earliest)
 
     def _shown(self, progress: Progress) -> None:
@@ -270,10 +278,6 @@ class Replayer:
             kept.keep(self._settings.kafka, self._group, self._plan)
         except SourceError as e:  # what was kept stands for days
             log.warning("could not keep the plan again", error=str(e))
-
-
-def _offset(committed: Mapping[TopicPartition, Committed], tp: TopicPartition) -> int:
-    return committed[tp].offset if tp in committed else 0
 
 
 def derived(settings: Settings, found: Outline) -> Settings:

@@ -23,7 +23,7 @@ from connector.kafka.source import KafkaSource
 from connector.kafka.starts import Starts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from confluent_kafka import Consumer, Message
 
@@ -149,14 +149,29 @@ class BoundedSource(KafkaSource):
 class WholeSource(BoundedSource):
     """Reads the ranges of tables that are replaced: an end is committed only where a job has carried it.
 
-    So what is read without a row coming of it can be told from what was pushed, also by a later process.
+    So what is read without a row coming of it can be told from what was pushed, also by a later process. `look` is
+    given the topics of a job right before its intents are sent, and raises where it must not be executed.
     """
 
     _whole = True
 
+    def __init__(
+        self,
+        kafka: Kafka,
+        ranges: Mapping[TopicPartition, Range],
+        *,
+        from_earliest: bool = False,
+        look: Callable[[Collection[str]], None] | None = None,
+    ) -> None:
+        super().__init__(kafka, ranges, from_earliest=from_earliest)
+        self._look = look
+
     def commit(self, wanted: Mapping[TopicPartition, Committed]) -> bool:
-        """Send intents, and the ends of intents; True once Kafka has them."""
+        """Send intents, and the ends of intents; True once Kafka has them. Raises what `look` raises."""
         known = self.committed
+        topics = {tp.topic for tp, c in wanted.items() if c.metadata and known.get(tp) != c}
+        if topics and self._look:
+            self._look(topics)
         return super().commit({tp: c for tp, c in wanted.items() if c.metadata or known.get(tp, c).metadata})
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import NewPartitions
 
 from connector.celonis.auth import KeyAuth
 from connector.celonis.client import DataPushClient
@@ -22,6 +24,7 @@ from connector.errors import ConnectorError
 from connector.kafka.orders import give_orders, read_orders
 from connector.replayer import Replayer
 from connector.replaying import Request, outline
+from connector.wholeness import Grown
 from tests.integration.world import POOL, World, as_json
 from tests.kafka_broker import SILENT, wait_for
 from tests.unit.kafka.reader import settings as source_settings
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from connector.replay import Progress
     from tests.kafka_broker import KafkaBroker
 
 KEYS, ROWS, PARTITIONS = 50, 1000, 2
@@ -259,6 +263,34 @@ def _in_a_transaction(world: World, topic: str, count: int) -> None:
     for n in range(count):
         producer.produce(topic, as_json({"id": f"K{n}", "version": n, "note": ""}))
     producer.commit_transaction(30)
+
+
+@pytest.mark.parametrize("what", ["partition", "topic"])
+def test_a_table_that_grows_while_it_is_rebuilt_is_left_as_before_and_built_anew_with_all(
+    world: World, what: str
+) -> None:
+    topic = world.topic()
+    kafka, place = world.kafka, TopicPartition(topic, 1) if what == "partition" else TopicPartition(f"{topic}-more", 0)
+    service = _service(world, _table(f"^{topic}", append=True))
+    world.produce(topic, [(0, as_json({"id": "K", "version": n})) for n in range(10)])
+    with service:
+        world.wait_until_committed()
+
+    def grow(_: Progress) -> None:
+        if kafka.admin.list_topics(timeout=10).topics.get(place.topic, topic) == topic:
+            kafka.create_topic(1, place.topic)
+        elif place.partition not in kafka.admin.list_topics(timeout=10).topics[topic].partitions:
+            kafka.admin.create_partitions([NewPartitions(topic, 2)])[topic].result(30)
+
+    settings = load(world.folder / "connector.yaml", {"CELONIS_APP_KEY": world.key})
+    found = outline(settings, Request(("T",), Way.REPLACE, "earliest", "latest"), 0)
+    with pytest.raises(Grown, match=re.escape(f"{place} came to T")):
+        Replayer(settings, found, lambda: False, grow).run()
+    assert world.emulator.query("SELECT status FROM _emulator.jobs ORDER BY status") == [("DONE",), ("NEW",)]
+    assert read_orders(settings.kafka, [TopicPartition(topic, 0)]) == {}, "it flows"
+    world.produce(place.topic, [(place.partition, as_json({"id": "K", "version": n})) for n in range(10, 20)])
+    assert _replay(service, "T", "--replace")["records"] == 20
+    assert world.emulator.query(f"{COUNTED} T") == _all_of(20)
 
 
 def test_replays_of_two_tables_run_at_once_and_the_same_one_runs_once(world: World) -> None:
