@@ -30,7 +30,7 @@ from connector.kafka.dead_letters import DiscardedRejects, KafkaDeadLetters
 from connector.kafka.ledger import KafkaLedger
 from connector.kafka.registry import SchemaRegistry
 from connector.ledger import LedgerBudget
-from connector.sharing import SharedPace
+from connector.sharing import LEAST_RATE, SLACK, SharedPace
 from connector.sink import TableSink
 from connector.spool.chunks import build_chunks
 
@@ -208,27 +208,30 @@ def make_single_budget(settings: Settings, group: str, share: float, clock: Team
     """Return the budget of a single push of a replay that is in no group any more; raises ConfigError."""
     if settings.budget.mode == "ledger":
         return make_replay_budget(settings, group, share, clock, parts)
-    return PacedBudget(replay_rate(settings, share), clock, replay_share=1.0, low_water=0)
+    return PacedBudget(replay_rate(settings, share), clock, replay_share=1.0, low_water=0, slack=SLACK)
 
 
 def replay_rate(settings: Settings, share: float) -> float:
     """Return the most pushes in an hour that a replay with this `share` may count on now.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there is not one.
         SourceError: Kafka does not tell whether a service runs.
     """
     budget = settings.budget
     wanted = share * budget.pushes_per_hour
-    if wanted <= 0:
-        raise ConfigError(["budget.replay_share leaves replays nothing: raise it, or give --budget-share"])
+    if wanted < LEAST_RATE:
+        problem = f"budget.replay_share leaves replays {wanted:.2g} pushes an hour, and one is the least"
+        raise ConfigError([f"{problem}: raise it, or give --budget-share"])
     if budget.mode == "ledger":
         return wanted
     seen = crowd(settings.kafka)
     rate = rate_beside(wanted, budget.pushes_per_hour, service=seen.service, replays=seen.replays)
-    if rate <= 0:
-        problem = "budget.pushes_per_hour takes all: lower it by what replays may take, or set budget.mode: ledger"
-        raise ConfigError([problem])
+    if rate < LEAST_RATE:
+        problem = f"{rate:.2g} pushes an hour are left for this replay, and one is the least"
+        way_out = "lower budget.pushes_per_hour by what replays may take, or set budget.mode: ledger"
+        waiting = ", or wait until other replays have ended" if seen.replays else ""
+        raise ConfigError([f"{problem}: {way_out}{waiting}"])
     return rate
 
 

@@ -23,6 +23,7 @@ from connector.core.jobs import Seen, Unseen
 from connector.core.loads import Broken, Chunk, Done, Doubtful, JobFailed, Load, Prepared, Target, Throttled, spent
 from connector.errors import ConnectorError, TablesUnavailable
 from connector.formats import effective_keys
+from connector.handover import Interrupted
 from connector.spool.segments import ParquetFile, check_file
 
 if TYPE_CHECKING:
@@ -41,32 +42,57 @@ _LOOK_SECONDS = 0.1
 _AGAIN_SECONDS = 60.0  # where the platform says not now, and not when
 
 
-def empty(settings: Settings, entry: Table, table: str, budget: Callable[[TeamClock, ExitStack], Budget]) -> None:
+def empty(
+    settings: Settings,
+    entry: Table,
+    table: str,
+    budget: Callable[[TeamClock, ExitStack], Budget],
+    stopping: Callable[[], bool],
+) -> None:
     """Replace all rows of `table` by none, within `budget`.
 
     Raises:
+        Interrupted: `stopping` said so; the job may have been executed.
         ConnectorError: it cannot be done; the hint is the next step.
     """
+    waiting = _Waiting(table, stopping)
     with ExitStack() as parts:
         settings.spool.directory.mkdir(parents=True, exist_ok=True)
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(dir=settings.spool.directory)))
         tables, pusher = make_celonis(settings, parts, lambda load: (_chunk(folder, load),))
-        schema = _columns(tables, table)
+        schema = _columns(tables, table, waiting)
         target = Target(table, effective_keys(entry), replace=True)
         load = Load(uuid.uuid4().hex, target, schema, (), (), Trigger.DRAIN, opened_at=time.monotonic())
         clock = TeamClock(settings.budget.clock_speed)
-        _Push(pusher, budget(clock, parts), clock).run(load)
+        _Push(pusher, budget(clock, parts), clock, waiting).run(load)
     log.info("emptied table", table=table)
 
 
-def _columns(tables: PlatformTables, table: str) -> TableSchema:
+class _Waiting:
+    """Waits for what `table` needs, until `stopping` says that nobody does any more."""
+
+    def __init__(self, table: str, stopping: Callable[[], bool]) -> None:
+        self._table, self._stopping = table, stopping
+
+    def sleep(self, seconds: float = 0.0) -> None:
+        """Let `seconds` pass, one look at least; raises Interrupted."""
+        end = time.monotonic() + seconds
+        while True:
+            if self._stopping():
+                raise Interrupted(f"stopped while table {self._table} was being emptied")
+            time.sleep(_LOOK_SECONDS)
+            if time.monotonic() >= end:
+                return
+
+
+def _columns(tables: PlatformTables, table: str, waiting: _Waiting) -> TableSchema:
     """Return the columns that the platform knows of `table`."""
     while True:
         try:
             schema = tables.columns(table)
             break
         except TablesUnavailable as e:
-            time.sleep(e.wait)
+            waiting.sleep(e.wait)
     if not schema.columns:
         problem = f"nothing is known of the columns of {table}: no job of it is on the platform's list"
         raise ConnectorError(problem, hint="empty it in Celonis, or leave it as it is")
@@ -82,8 +108,8 @@ def _chunk(folder: Path, load: Load) -> Chunk:
 class _Push:
     """One push, step by step, without a pipeline: there are no messages whose offsets would follow it."""
 
-    def __init__(self, pusher: JobPusher, budget: Budget, clock: TeamClock) -> None:
-        self._pusher, self._budget, self._clock = pusher, budget, clock
+    def __init__(self, pusher: JobPusher, budget: Budget, clock: TeamClock, waiting: _Waiting) -> None:
+        self._pusher, self._budget, self._clock, self._waiting = pusher, budget, clock, waiting
 
     def run(self, load: Load) -> None:
         """Push `load`, however often the platform says not now; raises ConnectorError."""
@@ -97,7 +123,7 @@ class _Push:
                     return
                 case Throttled() | Doubtful():
                     prepared = receipt.prepared
-                    time.sleep(receipt.wait or _AGAIN_SECONDS)
+                    self._waiting.sleep(receipt.wait or _AGAIN_SECONDS)
                 case _:
                     raise _failure(load, receipt)
 
@@ -115,7 +141,7 @@ class _Push:
             for receipt in self._pusher.finished():
                 if not isinstance(receipt, (Seen, Unseen)):
                     return receipt
-            time.sleep(_LOOK_SECONDS)
+            self._waiting.sleep()
 
     def _granted(self, load: Load) -> Grant:
         while True:
@@ -124,7 +150,7 @@ class _Push:
             answer = self._budget.acquire(Claim(load.id, load.target.table, 1.0, replay=True), now)
             if isinstance(answer, Grant):
                 return answer
-            time.sleep(_LOOK_SECONDS)
+            self._waiting.sleep()
 
 
 def _failure(load: Load, receipt: Receipt) -> ConnectorError:

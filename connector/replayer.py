@@ -157,7 +157,7 @@ class Replayer:
         if self._found.request.allow_empty:
             for part in empties:
                 self._refuse_grown(part.topics)
-                empty(self._derived, part.entry, part.target, self._budget(make_single_budget))
+                empty(self._derived, part.entry, part.target, self._budget(make_single_budget), self._stopping)
             empties = []
         if empties:
             self._handover.release(self._partitions(empties))

@@ -35,10 +35,17 @@ _EPSILON = 1e-9
 
 
 class PacedBudget:
-    """Up to `limit` pushes in an hour of the team's clock, for the whole group; `replay_share` of them for replays."""
+    """Up to `limit` pushes in an hour of the team's clock, for the whole group; `replay_share` of them for replays.
 
-    def __init__(self, limit: float, clock: TeamClock, *, replay_share: float = 0.25, low_water: int = 5) -> None:
-        self._limit, self._clock = limit, clock
+    Of a push `slack` (0 to 1) may be missing when it is granted: the hour's last push is earned only as the hour turns,
+    when none is granted any more, and at a low rate there are few others. A limit that much below a whole number counts
+    as that. Only for who has `limit` for itself: the slack of many would add up.
+    """
+
+    def __init__(
+        self, limit: float, clock: TeamClock, *, replay_share: float = 0.25, low_water: int = 5, slack: float = 0.0
+    ) -> None:
+        self._limit, self._clock, self._slack = limit, clock, slack
         self._replay_share, self._low_water = replay_share, low_water
         self._at: Now | None = None
         self._share = 0.0
@@ -67,7 +74,7 @@ class PacedBudget:
             self._replays = self._granted = 0
         elif jumped:
             self._era += 1
-            self._spent = self._earned
+            self._spent = max(self._spent, self._earned)
         else:
             seconds = min(elapsed, _LONGEST_STEP) * self._clock.speed
             self._earned += self._share * self.limit(now) * seconds / HOUR
@@ -122,9 +129,10 @@ class PacedBudget:
 
     def _team_wait(self, now: Now, *, replay: bool = False) -> float:
         rest = next_hour(now.utc) - now.utc
-        missing = 1 + self._spent - self._earned
+        earned = self._earned + self._slack
+        missing = 1 + self._spent - earned
         if replay and self._replay_share:
-            missing = max(missing, (self._replays + 1) / self._replay_share - self._earned)
+            missing = max(missing, (self._replays + 1) / self._replay_share - earned)
         rate = self._share * self.limit(now) / HOUR
         earning = 0.0 if missing <= _EPSILON else missing / rate if rate else _UNKNOWN * self._clock.speed
         closed = self._closed(now)
@@ -149,7 +157,8 @@ class PacedBudget:
         rest = next_hour(now.utc) - now.utc - self._closed(now)
         if rest <= 0:
             return 0
-        return int(max(0.0, self._earned - self._spent) + self._share * self.limit(now) * rest / HOUR + _EPSILON)
+        unspent = max(0.0, self._earned + self._slack - self._spent)
+        return int(unspent + self._share * self.limit(now) * rest / HOUR + _EPSILON)
 
     def next_at(self, now: Now) -> float:
         """Return when the next push can be granted, in monotonic seconds."""

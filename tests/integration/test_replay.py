@@ -298,7 +298,7 @@ def test_replays_of_two_tables_run_at_once_and_the_same_one_runs_once(world: Wor
     tables = tuple(_table(topic, name) for topic, name in zip(topics, ("T", "U"), strict=True))
     _produce(world, topics[0], 0, MANY)
     _produce(world, topics[1], 0)
-    process = _Process(world, "replay", tables, "T", "--into", "OTHER", "--budget-share", "0.002")
+    process = _Process(world, "replay", tables, "T", "--into", "OTHER", "--budget-share", "0.01")
     with _service(world, *tables) as connector:
         process.start()
         wait_for(lambda: process.wrote("assigned partitions"), 60)
@@ -310,6 +310,17 @@ def test_replays_of_two_tables_run_at_once_and_the_same_one_runs_once(world: Wor
         _replay(connector, "T", "--into", "OTHER")
     assert _stored(world, "OTHER") == _latest(MANY)
     assert _stored(world, "ANOTHER") == _latest(ROWS)
+
+
+def test_a_replay_that_would_never_have_a_push_is_refused_with_the_way_out(world: World) -> None:
+    topic = world.topic(PARTITIONS)
+    _produce(world, topic, 0)
+    with _service(world, _table(topic), budget={"pushes_per_hour": 250}) as connector:
+        world.wait_until_committed()
+        code, said = connector.ask("replay", "T", "--into", "OTHER", "--yes", "--quiet")
+        assert (code, "0 pushes an hour are left" in said, "lower budget.pushes_per_hour" in said) == (2, True, True), said
+    code, said = connector.ask("replay", "T", "--into", "OTHER", "--yes", "--quiet", "--budget-share", "0.003")
+    assert (code, "0.75 pushes an hour" in said, "give --budget-share" in said) == (2, True, True), said
 
 
 def test_a_table_is_emptied_only_where_that_is_allowed(world: World) -> None:

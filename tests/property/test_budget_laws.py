@@ -122,6 +122,24 @@ def test_time_that_passes_earns_and_no_jump_of_the_wall_clock_does(
         assert budget.left(Now(mono, utc)) >= 0
 
 
+@given(st.sampled_from([1.0, 2.0, 5.5, 120.0]), st.sampled_from([0.01, 0.02]), STEPS)
+def test_slack_is_not_earned_again_by_what_passes_or_jumps_within_an_hour(
+    limit: float, slack: float, steps: list[tuple[float, float, bool]]
+) -> None:
+    budget, mono, utc = PacedBudget(limit, TeamClock(), slack=slack), 0.0, NOON
+    earned = granted = 0.0  # in this hour
+    for number, (seconds, jump, spent) in enumerate(steps):
+        before, mono, utc = utc, mono + seconds, utc + seconds + jump
+        if hour_of(utc) != hour_of(before):
+            earned = granted = 0.0
+        earned += min(seconds, 5.0) * limit / HOUR if number else 0.0
+        budget.step(Now(mono, utc), 1.0)
+        if isinstance(budget.acquire(Claim(f"c{number}", "t"), Now(mono, utc)), Grant):
+            granted += spent
+            budget.end(f"c{number}", spent=spent)
+        assert granted <= earned + slack + 1e-6
+
+
 WRITTEN = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.3, 5.0, 30.0, 200.0, 1500.0]),  # seconds since the entry before

@@ -92,3 +92,21 @@ def test_a_replay_that_its_broker_does_not_show_says_once_which_right_is_lacking
     [told] = logs
     assert (told["log_level"], told["group"]) == ("warning", "service.replay.a")
     assert told["hint"].startswith("grant DESCRIBE (READ brings it) on group service.replay.a")
+
+
+def test_where_less_than_a_push_an_hour_is_left_that_is_told_once_each_time() -> None:
+    def change(second: int) -> Crowd:
+        return Crowd(service=True, replays=99 if second % 1000 < 100 else 1, ours=True)
+
+    with capture_logs() as logs:
+        granted(Seen(None), 2000, change)
+    assert [(line["event"], line["per_hour"], line["replays"]) for line in logs] == [
+        ("nothing is pushed: too little is left", 0.5, 99)
+    ] * 2
+
+
+@pytest.mark.parametrize(("replays", "an_hour"), [(49, 1), (24, 2), (4, 10)])
+def test_at_a_low_rate_each_hour_has_its_pushes(replays: int, an_hour: int) -> None:
+    crowd = Crowd(service=True, replays=replays, ours=True)
+    pushes = granted(Seen(crowd), 4 * 3600)
+    assert [sum(second // 3600 == hour for second in pushes) for hour in range(1, 4)] == [an_hour] * 3

@@ -168,3 +168,28 @@ def test_where_replays_have_no_share_they_wait_for_ever() -> None:
     paced = Paced(replay_share=0.0).run(1800)
     assert until(paced.ask("a", replay=True)) == paced.now.mono + 1800
     assert isinstance(paced.ask("b"), Grant)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 3, 7, 12])
+@pytest.mark.parametrize("replay", [False, True])
+def test_with_slack_a_low_rate_has_all_its_pushes_in_each_hour_and_no_more(rate: int, *, replay: bool) -> None:
+    budget, counts = PacedBudget(rate, TeamClock(), replay_share=1.0, slack=0.02), [0, 0, 0]
+    for second in range(3 * int(HOUR)):
+        now = Now(100.0 + second, NOON + second)
+        budget.step(now, 1.0)
+        if isinstance(budget.acquire(Claim(str(second), "t", replay=replay), now), Grant):
+            budget.end(str(second), spent=True)
+            counts[second // int(HOUR)] += 1
+    assert counts == [rate] * 3
+
+
+def test_slack_shortens_the_wait_and_is_among_what_is_left() -> None:
+    budget, now = PacedBudget(1, TeamClock(), slack=0.02), Now(100.0, NOON)
+    budget.step(now, 1.0)
+    assert until(budget.acquire(Claim("a", "t"), now)) == pytest.approx(100 + 0.98 * HOUR)
+    late = Now(100.0 + 120, NOON + 120)
+    budget.step(late, 1.0)
+    assert budget.left(late) == 0, "nothing was earned while it stood still"
+    early = PacedBudget(1, TeamClock(), slack=0.02)
+    early.step(now, 1.0)
+    assert early.left(now) == 1
