@@ -293,6 +293,39 @@ def test_a_table_that_grows_while_it_is_rebuilt_is_left_as_before_and_built_anew
     assert world.emulator.query(f"{COUNTED} T") == _all_of(20)
 
 
+def test_of_two_tables_the_one_that_grows_is_let_go_and_the_other_goes_on_behind_its_new_rows(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    with World(kafka, tmp_path, per_hour=10_000, per_second=1_000, latencies={"run": 2.0}) as world:
+        first, second = world.topic(), world.topic()
+        service = _service(world, _table(first, append=True), _table(second, "U", append=True))
+        rows = [(0, as_json({"id": "K", "version": n})) for n in range(40)]
+        grown: list[str] = []
+
+        def grow(_: Progress) -> None:
+            if not grown and world.emulator.query("SELECT 1 FROM _emulator.jobs WHERE status = 'RUNNING'"):
+                grown.append(second)
+                kafka.admin.create_partitions([NewPartitions(second, 2)])[second].result(30)
+                for topic in (first, second):
+                    world.produce(topic, rows[30:])
+
+        world.produce(first, rows[:30])  # more of them, so that its job goes first
+        world.produce(second, rows[:5])
+        with service:
+            world.wait_until_committed()
+            settings = load(world.folder / "connector.yaml", {"CELONIS_APP_KEY": world.key})
+            partitions = [TopicPartition(topic, 0) for topic in (first, second)]
+            while not grown or any(order.open for order in read_orders(settings.kafka, partitions).values()):
+                found = outline(settings, Request((), Way.REPLACE, "earliest", "latest"), 0)
+                with pytest.raises(Grown, match=re.escape(f"{second}[1] came to U")):
+                    Replayer(settings, found, lambda: False, grow).run()
+            world.wait_until_committed()
+        assert world.emulator.query(f"{COUNTED} T") == _all_of(40)
+        assert world.emulator.query("SELECT version FROM U ORDER BY version") == [
+            (n,) for n in [*range(5), *range(30, 40)]
+        ]
+
+
 def test_replays_of_two_tables_run_at_once_and_the_same_one_runs_once(world: World) -> None:
     topics = [world.topic(PARTITIONS), world.topic(PARTITIONS)]
     tables = tuple(_table(topic, name) for topic, name in zip(topics, ("T", "U"), strict=True))
