@@ -119,7 +119,7 @@ class Replayer:
         resumed = self._found.resumed
         if resumed and (going := self._handover.resuming(self.ranges)):
             spared = [p for p in self._found.parts if going.isdisjoint(self._partitions([p]))]
-            return self._go_on(Progress(0), spared)
+            return self._go_on(self._done_before(), spared)
         if not resumed:
             self._begin_anew()
         try:
@@ -250,12 +250,17 @@ class Replayer:
     def _push(self, ranges: Mapping[TopicPartition, Range]) -> Progress | None:
         wait_until_alone(self._derived.kafka)
         if not ranges:
-            return Progress(0)
+            return self._done_before()
         replace = self._found.request.way is Way.REPLACE
         budget = self._budget(make_replay_budget)
         with Replay(self._derived, ranges, budget, replace=replace, source=self._source) as replay:
             ended = replay.run(self._stopping, self._shown)
         return replay.progress if ended else None
+
+    def _done_before(self) -> Progress:
+        """Return what earlier runs did, where they left nothing to be read."""
+        messages = sum(r.messages for r in self.ranges.values())
+        return Progress(messages, read=messages, before=messages)
 
     def _source(self, kafka: Kafka, ranges: Mapping[TopicPartition, Range]) -> BoundedSource:
         earliest = self._found.start.kind is Kind.EARLIEST

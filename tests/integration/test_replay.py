@@ -220,6 +220,7 @@ def test_killed_and_interrupted_in_the_middle_rows_are_appended_elsewhere_exactl
     assert 0 < before < MANY
     assert (interrupted["ended"], done["ended"]) == ("interrupted", "done")
     assert done["records"] < MANY - before, "it went on where it was"
+    assert done.get("before", 0) + done.get("rolled_forward", 0) > 0, "and says so"
     assert (again["ended"], again["pushes"]) == ("done", 0), "to do it again would double the rows"
     assert world.emulator.query(f"{COUNTED} OTHER") == _all_of(MANY)
     assert world.emulator.query(f"{COUNTED} T") == _all_of(MANY + ROWS)
@@ -238,7 +239,8 @@ def test_killed_between_any_steps_a_table_is_built_anew_and_no_row_is_lost_or_do
         done = process.end()
         _produce(world, topic, 5 * ROWS)
         world.wait_until_committed()
-    assert done["ended"] == "done"
+    assert (done["ended"], done["pushes"]) == ("done", 0)
+    assert done["before"] == done["messages"] >= ROWS, "what earlier runs did is told"
     assert world.emulator.query(f"{COUNTED} T") == _all_of(6 * ROWS)
 
 
@@ -572,6 +574,19 @@ def test_a_push_that_was_begun_before_is_told_of_by_the_run_that_ends_it(world: 
     done = process.end()
     assert (done["ended"], done["rolled_forward"], done["pushes"]) == ("done", 1, 0)
     assert world.emulator.query(f"{COUNTED} OTHER") == _all_of(10)
+
+
+def test_what_was_gone_before_it_was_read_is_told(world: World) -> None:
+    topic = world.topic()
+    world.produce(topic, [(0, as_json({"id": f"K{n}"})) for n in range(10)])
+    _service(world, _table(topic))
+    settings = load(world.folder / "connector.yaml", {"CELONIS_APP_KEY": world.key})
+    found = outline(settings, Request(("T",), Way.INTO, "earliest", "latest", into="OTHER"), 0)
+    place = ClientPartition(topic, 0, 4)
+    world.kafka.admin.delete_records([place])[place].result(30)
+    done = Replayer(settings, found, lambda: False, lambda _: None).run()
+    assert done is not None
+    assert (done.lost, done.records) == ({topic: 4}, 6)
 
 
 def test_dead_letters_become_rows_once_what_refused_them_is_mended(world: World) -> None:
