@@ -7,6 +7,7 @@ what is final names the setting or the right that is wrong.
 from __future__ import annotations
 
 import json
+import re
 
 import structlog
 from confluent_kafka import KafkaError
@@ -20,10 +21,11 @@ _FINAL = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the cluster permission that the broker names",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password in kafka.properties",
     KafkaError._AUTHENTICATION: "check sasl.username, sasl.password and sasl.mechanism in kafka.properties",  # noqa: SLF001
-    KafkaError.FENCED_INSTANCE_ID: "give every replica a kafka.instance_id of its own",
+    KafkaError.FENCED_INSTANCE_ID: "give every replica a kafka.instance_id of its own; one that was killed is free when its session ends",
     KafkaError.UNSUPPORTED_VERSION: "use a broker of version 2.4 or later",
 }
 _CONNECTION = {KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT, KafkaError._SSL}  # noqa: SLF001
+_INSTANCE = re.compile(r"group\.instance\.id|instance ID")  # in the two protocols' words
 FORBIDDEN_HINT = "grant READ and DESCRIBE on the topic, then restart"
 _SSL_HINT = "check security.protocol and the ssl.* settings in kafka.properties"
 
@@ -46,7 +48,7 @@ class Contact:
     def on_error(self, error: KafkaError, topic: str | None = None) -> None:
         """Take in what the client says; of what heals by itself only the beginning is written down."""
         code = error.code()
-        if code == KafkaError._FATAL and "group.instance.id" in error.str():  # noqa: SLF001 - it hides what it stands for
+        if code == KafkaError._FATAL and _INSTANCE.search(error.str()):  # noqa: SLF001 - it hides what it stands for
             code = KafkaError.FENCED_INSTANCE_ID
         if error.fatal() or code == KafkaError._FATAL or code in _FINAL:  # noqa: SLF001
             self._refuse(error, topic, _FINAL.get(code, ""))

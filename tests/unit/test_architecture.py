@@ -17,7 +17,7 @@ LONGEST = 400  # lines; a module is near 300
 OWNERS = {
     "confluent_kafka": ("connector/kafka/",),
     "httpx": ("connector/celonis/",),
-    "tenacity": ("connector/celonis/",),
+    "tenacity": ("connector/celonis/", "connector/kafka/"),
     "prometheus_client": ("connector/observe/",),
     "duckdb": ("connector/emulator/",),
 }

@@ -54,6 +54,14 @@ def test_what_is_final_names_what_to_mend(code: int, hint: str) -> None:
         contact.insist()
 
 
+@pytest.mark.parametrize("said", ["Static consumer fenced by group.instance.id", "The instance ID is still used"])
+def test_an_instance_that_is_taken_is_known_by_the_words_of_either_protocol(said: str) -> None:
+    contact = Contact("b:1")
+    contact.on_error(KafkaError(KafkaError._FATAL, said))
+    with pytest.raises(SourceError, match=r"kafka\.instance_id"):
+        contact.insist()
+
+
 def test_a_topic_that_we_may_not_read_stops_no_other_and_is_told_once() -> None:
     contact = Contact("b:1")
     with capture_logs() as logs:
