@@ -21,7 +21,9 @@ _FINAL = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the cluster permission that the broker names",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password in kafka.properties",
     KafkaError._AUTHENTICATION: "check sasl.username, sasl.password and sasl.mechanism in kafka.properties",  # noqa: SLF001
-    KafkaError.FENCED_INSTANCE_ID: "give every replica a kafka.instance_id of its own; one that was killed is free when its session ends",
+    KafkaError.FENCED_INSTANCE_ID: (
+        "give every replica a kafka.instance_id of its own; one that was killed is free when its session ends"
+    ),
     KafkaError.UNSUPPORTED_VERSION: "use a broker of version 2.4 or later",
 }
 _CONNECTION = {KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT, KafkaError._SSL}  # noqa: SLF001
