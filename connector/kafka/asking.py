@@ -46,7 +46,11 @@ def ask(kafka: Kafka, request: Callable[[AdminClient], Mapping[Any, Future[T]]],
 
     def once() -> T:
         (future,) = ask_all(kafka, request, section).values()
-        return future.result()
+        answer = future.result()
+        for p in getattr(answer, "topic_partitions", None) or ():  # offsets of a group: refused one by one
+            if p.error and p.error.code() in _COORDINATOR_MOVES:
+                raise KafkaException(p.error)
+        return answer
 
     asking = Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, KafkaException) and e.args[0].code() in _COORDINATOR_MOVES),

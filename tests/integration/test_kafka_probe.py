@@ -18,8 +18,10 @@ from confluent_kafka.admin import (
 )
 
 from connector.config import Kafka
+from connector.core.bounds import Range
+from connector.core.offsets import TopicPartition
 from connector.errors import ConfigError, SourceError
-from connector.kafka import probe
+from connector.kafka import kept, probe
 from connector.kafka.asking import PROBE_SECONDS
 from tests.kafka_broker import PASSWORD, USER, KafkaBroker
 from tests.unit.kafka.reader import Reader, settings
@@ -129,6 +131,14 @@ def test_the_coordinator_of_a_clusters_first_groups_is_waited_for(kafka: KafkaBr
         asked = settings(fresh.bootstrap)
         answers = threads.map(lambda group: probe.group_readable(asked, group), ["one", "another"])
         assert all("0 member(s)" in answer for answer in answers)
+
+
+def test_the_coordinator_of_a_clusters_first_plan_is_waited_for(kafka: KafkaBroker, tmp_path: Path) -> None:
+    plan = kept.Plan("plan", {TopicPartition("orders", 0): Range(0, 1)})
+    with KafkaBroker(tmp_path, version=kafka.version) as fresh:
+        fresh.create_topic(name="orders")
+        kept.keep(settings(fresh.bootstrap), "group", plan)
+        assert kept.kept(settings(fresh.bootstrap), "group") == plan
 
 
 def test_a_dead_letter_topic_may_be_left_to_the_brokers_where_they_create_topics(kafka: KafkaBroker) -> None:
