@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 ENGINE ?= docker
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 CLEANLY = $(BIN)/pip --python build/clean install --quiet --disable-pip-version-check --constraint constraints.txt
+REPLAYS := tests/integration/test_replay.py
 export SECONDS FOREVER
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -26,7 +27,8 @@ demo: $(VENV)/.ready ## Stream a purchase-to-pay process through embedded parts 
 test: $(VENV)/.ready ## The whole suite; with Java and Maven also on a real Apache Kafka
 	$(BIN)/coverage erase
 	$(BIN)/python -m tests.together tests/unit tests/contract tests/chart tests/image tests/property \
-	  -- $(wildcard tests/integration/test_[a-k]*.py) -- $(wildcard tests/integration/test_[l-z]*.py) -- tests/rolling -- tests/chaos
+	  -- $(wildcard tests/integration/test_[a-k]*.py) \
+	  -- $(filter-out $(REPLAYS),$(wildcard tests/integration/test_[l-z]*.py)) -- tests/rolling -- tests/chaos $(REPLAYS)
 	$(BIN)/coverage report
 	$(BIN)/python -m pytest tests/hours # alone: it counts what is done in an hour that takes a minute
 
