@@ -2,7 +2,7 @@
 
 Never waits in vain: brokers that cannot be reached are told from slow ones. One client a question, since one that
 lives on with an unanswered question can bring the process down. Invariant: what was asked ends within PROBE_SECONDS or
-so, in the answer, in the broker's refusal, or in Silence that says why.
+so, twice that where a coordinator moves, in the answer, in the broker's refusal, or in Silence that says why.
 """
 
 from __future__ import annotations
